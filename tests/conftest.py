@@ -1,0 +1,49 @@
+"""What the tests share: running a script as its user would, and reading what it wrote."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run_script(script, *arguments, cwd, status=0):
+    """Run a script of the repository (or any path) in the folder cwd; fail unless it exits with `status`."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / script), *map(str, arguments)],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == status, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.fixture
+def run(tmp_path):
+    """`run(script, *arguments, status=0)`: run_script in a fresh folder."""
+
+    def in_fresh_folder(script, *arguments, cwd=tmp_path, status=0):
+        return run_script(script, *arguments, cwd=cwd, status=status)
+
+    return in_fresh_folder
+
+
+@pytest.fixture
+def refused(run):
+    """Run a script that must refuse: exit status 2, one line on stderr; return that line."""
+
+    def one_line(script, *arguments, **options):
+        done = run(script, *arguments, status=2, **options)
+        assert "Traceback" not in done.stderr
+        lines = done.stderr.strip().splitlines()
+        assert len(lines) == 1, done.stderr
+        return lines[0]
+
+    return one_line
