@@ -113,7 +113,7 @@ def load_data():
         y = labels[part]
         if x is None or y is None:
             fail(f"{DATA} lacks x_{part} or y_{part}; x_train, y_train, x_test and y_test are needed")
-        if x.dtype != np.uint8 or x.shape[3:] not in ((), (1,), (3,)) or min(x.shape[1:3], default=0) < 28:
+        if x.dtype != np.uint8 or x.ndim < 3 or x.shape[3:] not in ((), (1,), (3,)) or min(x.shape[1:3]) < 28:
             fail(f"{DATA}: x_{part} is {x.dtype} {x.shape}; uint8 (n, height, width, 1 or 3) from 28x28 up is needed")
         if y.dtype.kind not in "iu" or y.size != len(x) or len(y) != len(x) or len(y) == 0 or y.min() < 0:
             fail(f"{DATA}: y_{part} is {y.dtype} {y.shape}; a class number from 0 up for each image is needed")
@@ -450,8 +450,10 @@ def draw_curves(history, path):
         if f"val_{name}" in history:
             axes.plot(history["epoch"], history[f"val_{name}"], ".-", label="validation")
             axes.legend()
-        axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
+        axes.set_ylabel(name.replace("_", " "))
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
+    axes.set_xlabel("epoch")
     with written_whole(path) as beside:
         figure.savefig(beside, dpi=100)
 

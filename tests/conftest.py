@@ -1,5 +1,6 @@
 """What the tests share: running a script as its user would, and reading what it wrote."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("[1-8].*/*.py"))
+assert SCRIPTS == ["1.LeNet/lenet.py", "4.ResNet/resnet.py"]  # a script that is not found is not tested
 
 
 def run_script(script, *arguments, cwd, status=0):
@@ -23,6 +26,17 @@ def run_script(script, *arguments, cwd, status=0):
     )
     assert done.returncode == status, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
+
+
+def load_script(script, **settings):
+    """Import a script of the repository afresh, with settings other than its own."""
+    spec = importlib.util.spec_from_file_location(Path(script).stem, ROOT / script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for name, value in settings.items():
+        assert hasattr(module, name), f"{script} has no setting {name}"
+        setattr(module, name, value)
+    return module
 
 
 @pytest.fixture
