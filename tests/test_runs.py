@@ -1,0 +1,288 @@
+"""Whole runs of the training scripts, on the bundled digits: what they write, refuse, and resume."""
+
+import csv
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from conftest import ROOT, SCRIPTS, load_script, run_script
+from sklearn.metrics import accuracy_score, log_loss
+
+TINY = {"resnet.py": ("--depth", 8)}  # what makes a network small enough for a test
+QUICK = ("--data", "digits", "--epochs", 2)
+
+
+def weights(path):
+    """Every array of a model file, by name."""
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, node: found.update({name: node[()]}) if isinstance(node, h5py.Dataset) else None)
+    assert found
+    return found
+
+
+def same_weights(first, second):
+    first, second = weights(first), weights(second)
+    return first.keys() == second.keys() and all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def history(folder):
+    """The rows of history.csv, without what depends on the clock."""
+    with (folder / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return [{name: value for name, value in row.items() if "second" not in name} for row in rows]
+
+
+@pytest.fixture(scope="module", params=SCRIPTS)
+def finished(request, tmp_path_factory):
+    """A script copied alone into an empty folder and run there: the folder, the run's folder, what it printed."""
+    alone = tmp_path_factory.mktemp("alone")
+    shutil.copy(ROOT / request.param, alone)
+    name = Path(request.param).name
+    done = run_script(alone / name, *QUICK, "--schedule", "cosine", *TINY.get(name, ()), "--run", "quick", cwd=alone)
+    assert done.stderr == ""
+    return alone / name, alone / "runs" / "quick", done.stdout
+
+
+def test_a_script_alone_leaves_a_whole_run(finished):
+    _, folder, _ = finished
+    names = {"model.h5", "run.json", "history.csv", "curves.png", "predictions.npz", "tensorboard"}
+    assert {path.name for path in folder.iterdir()} == names
+    assert list(folder.glob("tensorboard/*/events*"))
+
+
+def test_the_record_holds_every_setting_and_true_figures(finished):
+    script, folder, printed = finished
+    record = json.loads((folder / "run.json").read_text())
+    module = load_script(script)
+    settings = set(re.findall(r"^([A-Z_]+) =", script.read_text().split("# Settings")[1], re.MULTILINE))
+    assert set(record["settings"]) == settings
+    assert record["settings"]["EPOCHS"] == 2 and record["settings"]["BATCH_SIZE"] == module.BATCH_SIZE
+    with np.load(folder / "predictions.npz") as predictions:
+        for part in ("validation", "test"):
+            probabilities, labels = predictions[f"{part}_probabilities"], predictions[f"{part}_labels"]
+            assert record[part]["accuracy"] == pytest.approx(accuracy_score(labels, probabilities.argmax(axis=1)))
+            assert record[part]["loss"] == pytest.approx(log_loss(labels, probabilities), rel=1e-4)
+            assert f"accuracy {record[part]['accuracy']:.2%}" in printed
+        assert str(predictions["split"]) == record["split"] and str(predictions["model"]) == record["model"]
+    assert record["images"] == {"train": 1150, "validation": 287, "test": 360} and record["classes"] == 10
+    assert record["seconds"] > 0 and record["images_per_second"] > 0
+
+
+def test_the_model_file_gives_the_predictions_kept_beside_it(finished):
+    import keras
+
+    _, folder, _ = finished
+    data = load_script("4.ResNet/resnet.py", DATA="digits").load_data()
+    model = keras.models.load_model(folder / "model.h5", compile=False)
+    with np.load(folder / "predictions.npz") as predictions:
+        for part in ("validation", "test"):
+            found = model.predict(data[part][0], verbose=0)
+            np.testing.assert_allclose(found, predictions[f"{part}_probabilities"], atol=1e-6)
+            assert np.array_equal(data[part][1], predictions[f"{part}_labels"])
+    with h5py.File(folder / "model.h5") as file:
+        assert "optimizer_weights" not in file and "training_config" not in file.attrs
+
+
+def test_the_history_has_a_row_an_epoch(finished):
+    _, folder, _ = finished
+    rows = history(folder)
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert set(rows[0]) == {"epoch", "accuracy", "loss", "val_accuracy", "val_loss", "learning_rate"}
+
+
+def test_a_finished_run_is_left_as_it_is(finished, refused):
+    script, folder, _ = finished
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    line = refused(script, *QUICK, "--run", "quick", cwd=script.parent)
+    assert "runs/quick is finished" in line and "--run" in line
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_help_shows_every_comment(finished):
+    script, _, _ = finished
+    shown = " ".join(run_script(script, "--help", cwd=script.parent).stdout.split())
+    section = script.read_text().split("# Settings\n")[1].split("\n\n\n")[0]
+    comments = re.findall(r"^([A-Z_]+) = .*?  # (.+)$", section, re.MULTILINE)
+    assert len(comments) > 20
+    for name, comment in comments:
+        assert "--" + name.lower().replace("_", "-") in shown and comment in shown
+
+
+def test_an_unknown_setting_is_one_line_that_lists_all(refused):
+    line = refused("1.LeNet/lenet.py", "--epocs", 3)
+    assert "--epocs" in line and "--epochs" in line and "--label-smoothing" in line
+
+
+BAD = [
+    ("--epochs", "2.5", "whole number"),
+    ("--epochs", "0", "at least 1"),
+    ("--batch-size", "many", "whole number"),
+    ("--schedule", "linear", "step, cosine, tanh, plateau"),
+    ("--augment", "flip,shuffle", "flip, shift, rotate, cutout, mixup, cutmix"),
+    ("--milestones", "0.5,2", "below 1"),
+    ("--momentum", "-0.1", "below 1"),
+    ("--learning-rate", "nan", "below 1000"),
+    ("--precision", "float64", "mixed_bfloat16"),
+    ("--run", "../elsewhere", "plain name"),
+    ("--epochs", None, "expected one argument"),
+]
+
+
+@pytest.mark.parametrize(("option", "text", "message"), BAD)
+def test_a_bad_value_is_one_line_that_says_what_is_allowed(option, text, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        load_script("4.ResNet/resnet.py").read_settings([option] if text is None else [f"{option}={text}"])
+    line = capsys.readouterr().err
+    assert stopped.value.code == 2 and line.count("\n") == 1 and message in line, line
+    assert option.strip("-").upper().replace("-", "_") in line.upper().replace("-", "_")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("EPOCHS", "ten"), ("BATCH_SIZE", 64.0), ("AUGMENT", 3), ("SCHEDULE", None), ("EMA", "a lot")]
+)
+def test_a_constant_edited_wrongly_is_one_line(name, value, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        load_script("4.ResNet/resnet.py", **{name: value}).read_settings([])
+    line = capsys.readouterr().err
+    assert stopped.value.code == 2 and line.count("\n") == 1 and name in line
+
+
+def test_overrides_take_the_type_of_their_setting():
+    arguments = [
+        "--augment",
+        "none",
+        "--milestones",
+        "0.3,0.6,0.8",
+        "--learning-rate",
+        "1",
+        "--epochs",
+        "3",
+        "--data",
+        "a/b.npz",
+    ]
+    script = load_script("4.ResNet/resnet.py")
+    settings, folder = script.read_settings(arguments)
+    assert settings["AUGMENT"] == () and settings["MILESTONES"] == (0.3, 0.6, 0.8)
+    assert type(settings["LEARNING_RATE"]) is float and settings["LEARNING_RATE"] == script.LEARNING_RATE == 1
+    assert str(folder) == "runs/resnet-b-learning_rate-1-milestones-0.3_0.6_0.8-augment-none"
+
+
+def test_a_batch_larger_than_the_data_is_refused(refused):
+    assert "BATCH_SIZE = 2000" in refused("1.LeNet/lenet.py", *QUICK, "--batch-size", 2000)
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run_with_one_line(refused, tmp_path):
+    line = refused("1.LeNet/lenet.py", *QUICK, "--learning-rate", 900, "--run", "wild")
+    assert re.search("loss is (nan|inf) in epoch 1; .*LEARNING_RATE", line)
+    assert not list((tmp_path / "runs" / "wild").glob("[!t]*"))  # nothing but TensorBoard's log
+
+
+KILLED_AT = """
+import os, runpy, signal, sys
+moment, script, *sys.argv[1:] = sys.argv[1:]
+real, count = os.fsync, 0
+def fsync(file):
+    global count
+    count += 1
+    if count == int(moment):
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(file)
+os.fsync = fsync
+sys.argv[0] = script
+runpy.run_path(script, run_name="__main__")
+"""
+
+
+def test_a_run_killed_again_and_again_ends_as_an_unbroken_one(run, tmp_path):
+    """fsync comes between writing beside and renaming: kill -9 there, in backups, histories and results."""
+    every = ("--augment", "flip,shift,rotate,cutout,mixup,cutmix", "--ema", 0.9, "--select", "best")
+    command = ("--data", "digits", "--epochs", 3, "--depth", 8, *every, "--schedule", "plateau", "--patience", 1)
+    run("4.ResNet/resnet.py", *command, "--run", "unbroken")
+    (tmp_path / "killed_at.py").write_text(KILLED_AT)
+    script = ROOT / "4.ResNet/resnet.py"
+    folder = tmp_path / "runs" / "broken"
+    # the first backup; the second; the second history; the model (after the last epoch's two files); the record
+    for moment, epochs_kept in ((1, None), (3, 1), (2, 2), (3, 3), (4, 3)):
+        run(tmp_path / "killed_at.py", moment, script, *command, "--run", "broken", status=-signal.SIGKILL)
+        assert not (folder / "run.json").exists()
+        if epochs_kept is None:
+            assert not (folder / "backup.npz").exists()
+        else:
+            with np.load(folder / "backup.npz") as backup:
+                assert len(json.loads(str(backup["past"]))["epochs"]) == epochs_kept
+    run(script, *command, "--run", "broken")
+    assert {path.name for path in folder.iterdir()} == {path.name for path in (tmp_path / "runs/unbroken").iterdir()}
+    assert same_weights(folder / "model.h5", tmp_path / "runs/unbroken/model.h5")
+    assert history(folder) == history(tmp_path / "runs/unbroken")
+
+
+def test_ctrl_c_then_the_same_command_goes_on_and_another_is_refused(run, refused, tmp_path):
+    command = ("--data", "digits", "--epochs", 12, "--schedule", "tanh", "--warmup", 1, "--run", "stopped")
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "1.LeNet/lenet.py", *map(str, command)],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    folder = tmp_path / "runs/stopped"
+    while not (folder / "history.csv").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, message = process.communicate()
+    assert process.returncode == 130 and "goes on" in message and "Traceback" not in message
+    stopped_at = len(history(folder))
+    assert 1 <= stopped_at < 12
+    line = refused("1.LeNet/lenet.py", *command, "--learning-rate", 0.01, "--seed", 1)
+    assert "LEARNING_RATE was 0.05, is 0.01" in line and "SEED was 0, is 1" in line and "EPOCHS" not in line
+    printed = run("1.LeNet/lenet.py", *command).stdout
+    assert f"from epoch {stopped_at + 1}" in printed
+    run("1.LeNet/lenet.py", *command[:-1], "unbroken")
+    assert same_weights(folder / "model.h5", tmp_path / "runs/unbroken/model.h5")
+    assert history(folder) == history(tmp_path / "runs/unbroken")
+
+
+TWO_DEVICES = """
+import runpy, sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_two_devices_train_as_one_does(run, tmp_path):
+    (tmp_path / "two.py").write_text(TWO_DEVICES)
+    command = (*QUICK, "--depth", 8, "--learning-rate", 0.01, "--ema", 0.5)
+    run("4.ResNet/resnet.py", *command, "--run", "one")
+    run(tmp_path / "two.py", ROOT / "4.ResNet/resnet.py", *command, "--run", "two")
+    one, two = (history(tmp_path / "runs" / name) for name in ("one", "two"))
+    for first, second in zip(one, two, strict=True):
+        assert float(first["loss"]) == pytest.approx(float(second["loss"]), rel=1e-3)
+        assert float(first["val_loss"]) == pytest.approx(float(second["val_loss"]), rel=1e-2)
+    first, second = (weights(tmp_path / "runs" / name / "model.h5") for name in ("one", "two"))
+    for name in first:
+        np.testing.assert_allclose(first[name], second[name], atol=0.02, err_msg=name)
+
+
+def test_select_best_keeps_the_weights_of_the_best_epoch(run, tmp_path):
+    run("1.LeNet/lenet.py", "--data", "digits", "--epochs", 6, "--learning-rate", 0.1, "--select", "best", "--run", "a")
+    record = json.loads((tmp_path / "runs/a/run.json").read_text())
+    best = max(float(row["val_accuracy"]) for row in history(tmp_path / "runs/a"))
+    assert record["validation"]["accuracy"] == pytest.approx(best, abs=1e-6)
+
+
+def test_a_small_network_learns_the_digits(run, tmp_path):
+    run("1.LeNet/lenet.py", "--data", "digits", "--epochs", 15, "--augment", "shift", "--run", "a")
+    assert json.loads((tmp_path / "runs/a/run.json").read_text())["test"]["accuracy"] > 0.85

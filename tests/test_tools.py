@@ -1,0 +1,831 @@
+"""The tools, run as their user runs them, on small trees of files."""
+
+import copy
+import json
+import os
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+# tools/copies.py
+
+HOME = '''"""The home."""
+
+import sys
+
+__all__ = ["fail"]
+
+# Settings
+DATA = "cifar10"  # where the images come from
+DEPTH = 20  # layers with weights, at least 8
+
+EPOCHS = 182  # passes over the images, at least 1
+SEED = 0  # of all draws
+
+# Data
+MEAN = (0.1, 0.2, 0.3)  # of the colours
+DEVIATION = (0.4, 0.5, 0.6)
+
+
+def fail(message):
+    """Stop with one line."""
+    print(message)  # on stdout
+    sys.exit(2)
+
+
+class Loader:
+    """Reads images."""
+
+    def __init__(self, path):
+        self.path = path
+        self.images = []
+
+
+@staticmethod
+def augment(images):
+    turned = images[::-1]
+    shifted = turned[1:]
+    return shifted
+
+
+def build_model():
+    return DEPTH
+
+
+if __name__ == "__main__":
+    fail(DATA)
+'''
+
+COPY = '''"""A network with what it copies from the home."""
+
+import sys
+
+__all__ = ["build_model"]
+
+# Settings
+WIDTH = 4  # of the layers
+# Differs from 4.ResNet/resnet.py: a small network is trained for longer
+EPOCHS = 10_000  # passes over the images, at least 100
+DATA = "digits"  # where the images come from
+# Copied from 4.ResNet/resnet.py
+SEED = 0  # of all draws
+
+# Data
+# Copied from 4.ResNet/resnet.py
+MEAN = (0.1, 0.2, 0.3)  # of the colours
+DEVIATION = (0.4, 0.5, 0.6)
+
+
+# Copied from 4.ResNet/resnet.py
+def fail(message):
+    """Stop with one line."""
+    print(message)  # on stdout
+    sys.exit(2)
+
+
+# Copied from 4.ResNet/resnet.py
+class Loader:
+    """Reads images."""
+
+    def __init__(self, path):
+        self.path = path
+        self.images = []
+
+
+# Copied from 4.ResNet/resnet.py
+@staticmethod
+def augment(images):
+    turned = images[::-1]
+    shifted = turned[1:]
+    return shifted
+
+
+# Differs from 4.ResNet/resnet.py: another network
+def build_model():
+    first = WIDTH
+    second = first + WIDTH
+    return second
+
+
+if __name__ == "__main__":
+    fail(DATA)
+'''
+
+# a copy of a variant, and a setting whose home is the second network
+THIRD = """# Settings
+WIDTH = 8  # of the layers
+
+
+# Copied from 2.LeNet/lenet.py
+def build_model():
+    first = WIDTH
+    second = first + WIDTH
+    return second
+"""
+
+# of the same names, but with other bodies; "# Copied from 4.ResNet/resnet.py" in a text is no mark
+PROGRAM = '''"""A program.
+
+# Copied from 4.ResNet/resnet.py
+"""
+
+# Settings
+ROOT = "tools"
+DEPTH = 3
+LOW, HIGH = (
+    0,
+    1,
+)
+
+
+def show(text):
+    print(text)
+    return text
+
+
+def main():
+    text = ROOT
+    show(text)
+    return text
+'''
+
+OTHER_PROGRAM = """ROOT = "benchmarks"
+
+
+def show(text):
+    print(text)
+    return text
+
+
+def main():
+    text = ROOT
+    show(text * 2)
+    return text
+"""
+
+TREE = {
+    "4.ResNet/resnet.py": HOME,
+    "2.LeNet/lenet.py": COPY,
+    "10.Wide/wide.py": THIRD,
+    "tools/program.py": PROGRAM,
+    "benchmarks/other.py": OTHER_PROGRAM,
+    "tests/test_home.py": "def fail(message):\n    return 1\n",
+    "elsewhere/fail.py": "def fail(message):\n    return 1\n",
+}
+
+
+@pytest.fixture
+def copies(run, tmp_path):
+    """Run copies.py on TREE after edits [(script, old text, new text)]; return its lines on stdout."""
+
+    def on_tree(*edits, options=(), status=1):
+        for script, text in TREE.items():
+            (tmp_path / script).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / script).write_text(text)
+        for script, old, new in edits:
+            text = (tmp_path / script).read_text() if (tmp_path / script).exists() else ""
+            assert text.count(old) == 1 or not text
+            (tmp_path / script).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / script).write_text(text.replace(old, new) if text else new)
+        done = run("tools/copies.py", tmp_path, *options, status=status)
+        assert done.stderr == ""
+        return done.stdout.splitlines()
+
+    return on_tree
+
+
+LENET, HOME_SCRIPT, WIDE = "2.LeNet/lenet.py", "4.ResNet/resnet.py", "10.Wide/wide.py"
+COPIED = "# Copied from 4.ResNet/resnet.py\n"
+NEW = "7.New/new.py"
+
+
+def test_true_copies_pass(copies):
+    assert copies(status=0) == ["7 copies of 7 definitions in 5 scripts: all true"]
+    only_docstring = (
+        COPIED + 'class Loader:\n    """Reads',
+        "# Differs from 4.ResNet/resnet.py: why\n" + 'class Loader:\n    """Writes',
+    )
+    assert copies((LENET, *only_docstring), status=0) == ["6 copies of 6 definitions in 5 scripts: all true"]
+
+
+FAULTS = {
+    "comment of a copy": (
+        [(LENET, "print(message)  # on stdout", "print(message)  # on stderr")],
+        f"{LENET}@[def fail]: fail is not as in 4.ResNet/resnet.py@[def fail]: run copies.py --fix",
+    ),
+    "docstring of a copied class": (
+        [(LENET, "Reads images.", "Writes images.")],
+        f"{LENET}@[class Loader]: Loader is not as in 4.ResNet/resnet.py@[class Loader]",
+    ),
+    "decorator of a copy": (
+        [(LENET, "@staticmethod\n", "")],
+        f"{LENET}@[def augment]: augment is not as in 4.ResNet/resnet.py@[@staticmethod]",
+    ),
+    "home changed, the second constant of a block": (
+        [(HOME_SCRIPT, "0.6)", "0.7)")],
+        f"{LENET}@[DEVIATION]: DEVIATION is not as in 4.ResNet/resnet.py@[DEVIATION]",
+    ),
+    "value of a copied setting": (
+        [(LENET, "SEED = 0", "SEED = 1")],
+        f"{LENET}@[SEED]: SEED is not as in 4.ResNet/resnet.py@[SEED]",
+    ),
+    "variant without a reason": (
+        [(LENET, "resnet.py: another network", "resnet.py")],
+        f"{LENET}@[def build_model]: build_model is a variant without a reason: write '# Differs from",
+    ),
+    "variant with an empty reason": (
+        [(LENET, "resnet.py: another network", "resnet.py: ")],
+        f"{LENET}@[def build_model]: build_model is a variant without a reason",
+    ),
+    "copy with a reason": (
+        [(LENET, COPIED + "def", COPIED[:-1] + ", shortened\ndef")],
+        f"{LENET}@[def fail]: the mark of fail goes on after .py: take ', shortened' away",
+    ),
+    "variant that does not differ": (
+        [(LENET, COPIED + "def", COPIED.replace("Copied", "Differs")[:-1] + ": why not\ndef")],
+        f"{LENET}@[def fail]: fail does not differ from 4.ResNet/resnet.py@[def fail]: mark it '# Copied from",
+    ),
+    "setting's variant that does not differ": (
+        [(LENET, "at least 100", "at least 1")],
+        f"{LENET}@[EPOCHS]: EPOCHS does not differ from 4.ResNet/resnet.py@[EPOCHS]: take the mark away",
+    ),
+    "source script gone": (
+        [(LENET, COPIED + "def", "# Copied from 5.Gone/gone.py\ndef")],
+        f"{LENET}@[def fail]: fail is not in 5.Gone/gone.py: name its home, 4.ResNet/resnet.py",
+    ),
+    "source name gone": (
+        [(HOME_SCRIPT, "DEVIATION = (0.4, 0.5, 0.6)\n", "")],
+        f"{LENET}@[DEVIATION]: DEVIATION is not in 4.ResNet/resnet.py: name a script that has it",
+    ),
+    "source that is only tested": (
+        [(LENET, COPIED + "def", "# Copied from tests/test_home.py\ndef")],
+        f"{LENET}@[def fail]: fail is not in tests/test_home.py",
+    ),
+    "copy of a copy": (
+        [(NEW, "", f"# Copied from {LENET}\ndef fail" + HOME.split("def fail")[1].split("class")[0])],
+        f"{NEW}@[def fail]: fail in {LENET} is itself marked: name its home, 4.ResNet/resnet.py",
+    ),
+    "variant of a variant": (
+        [(WIDE, f"# Copied from {LENET}\n", f"# Differs from {LENET}: why not\n"), (WIDE, "second\n", "first\n")],
+        f"{WIDE}@[def build_model]: build_model in {LENET} is itself marked: name its home, 4.ResNet/resnet.py",
+    ),
+    "home that is marked itself": (
+        [(HOME_SCRIPT, "class Loader", COPIED + "class Loader")],
+        [
+            f"{HOME_SCRIPT}@[class Loader]: Loader in 4.ResNet/resnet.py is itself marked: take away the mark",
+            f"{LENET}@[class Loader]: Loader in 4.ResNet/resnet.py is itself marked: take away the mark above its home",
+        ],
+    ),
+    "unmarked function": (
+        [(LENET, COPIED + "def", "def")],
+        f"{LENET}@[def fail]: fail also stands in 4.ResNet/resnet.py@[def fail]: mark it '# Copied from 4.ResNet",
+    ),
+    "unmarked constants": (
+        [(LENET, COPIED + "MEAN", "MEAN")],
+        [
+            f"{LENET}@[MEAN]: MEAN also stands in {HOME_SCRIPT}@[MEAN]",
+            f"{LENET}@[DEVIATION]: DEVIATION also stands in {HOME_SCRIPT}@[DEVIATION]",
+        ],
+    ),
+    "constant cut off from its mark": (
+        [(LENET, "DEVIATION", "\nDEVIATION")],
+        f"{LENET}@[DEVIATION]: DEVIATION also stands in 4.ResNet/resnet.py@[DEVIATION]",
+    ),
+    "two homes, neither of them the usual one": (
+        [
+            (LENET, "if __name__", "def main():\n    pass\n\n\nif __name__"),
+            (NEW, "", "def main():\n    return 2\n"),
+        ],
+        f"{NEW}@[def main]: main also stands in {LENET}@[def main]: mark it '# Copied from {LENET}'",
+    ),
+    "two homes in one script": (
+        [(HOME_SCRIPT, "if __name__", "def build_model(again):\n    return 1\n\n\nif __name__")],
+        f"{HOME_SCRIPT}@[def build_model(again)]: build_model also stands in 4.ResNet/resnet.py@[def build_model()]",
+    ),
+    "a network's name in htd": (
+        [("htd/train.py", "", "def augment(images):\n    return images\n")],
+        "htd/train.py@[def augment]: augment also stands in 4.ResNet/resnet.py@[@staticmethod]",
+    ),
+    "a network's name in a program": (
+        [("ensemble/voting.py", "", "def augment(images):\n    return images\n")],
+        "ensemble/voting.py@[def augment]: augment also stands in 4.ResNet/resnet.py@[@staticmethod]",
+    ),
+    "a script in a folder further down": (
+        [("htd/deep.py", "", ""), ("8.More/inner.d/more.py", "", "MEAN = 1\n")],
+        "8.More/inner.d/more.py@[MEAN]: MEAN also stands in 4.ResNet/resnet.py@[MEAN]",
+    ),
+    "body under another name": (
+        [(NEW, "", 'def turn(images):\n    """Other."""\n' + HOME.split("augment(images):\n")[1].split("def")[0])],
+        f"{NEW}@[def turn]: turn has the body of augment in 4.ResNet/resnet.py@[@staticmethod]: give both one name",
+    ),
+    "class under another name": (
+        [(NEW, "", "class Reader:\n    def __init__" + HOME.split("__init__")[1].split("@")[0])],
+        f"{NEW}@[class Reader]: Reader has the body of Loader in 4.ResNet/resnet.py@[class Loader]",
+    ),
+    "constant under another name": (
+        [("htd/names.py", "", "NAMES = [\n    1,\n    2,\n]\n"), (NEW, "", "CLASSES = [\n    1,\n    2,  # two\n]\n")],
+        f"htd/names.py@[NAMES]: NAMES has the body of CLASSES in {NEW}@[CLASSES]",
+    ),
+    "same body in two programs": (
+        [("benchmarks/other.py", "text * 2", "text")],
+        "tools/program.py@[def main]: main has the body of main in benchmarks/other.py@[def main]",
+    ),
+    "variant that stands twice": (
+        [(WIDE, f"# Copied from {LENET}\n", "# Differs from 4.ResNet/resnet.py: another network\n")],
+        f"{WIDE}@[def build_model]: build_model has the body of build_model in {LENET}@[def build_model]",
+    ),
+    "comment of a setting": (
+        [(LENET, "where the images come from", "where images come from")],
+        f"{LENET}@[DATA]: DATA has another comment than in 4.ResNet/resnet.py@[DATA]: run copies.py --fix, or put",
+    ),
+    "comment of a setting, lacking": (
+        [(LENET, "  # where the images come from", "")],
+        f"{LENET}@[DATA]: DATA has another comment than in 4.ResNet/resnet.py@[DATA]",
+    ),
+    "comment of a setting that the home lacks": (
+        [(WIDE, "# of the layers", "# of each layer")],
+        f"{WIDE}@[WIDTH]: WIDTH has another comment than in {LENET}@[WIDTH]",
+    ),
+    "setting's variant without a reason": (
+        [(LENET, ": a small network is trained for longer", "")],
+        f"{LENET}@[EPOCHS]: EPOCHS is a variant without a reason",
+    ),
+    "setting that is no setting elsewhere": (
+        [(NEW, "", "# Settings\nSEED = 0  # of all draws\n\n# Data\nDATA = 1\n")],
+        f"{NEW}@[DATA]: DATA also stands in 4.ResNet/resnet.py@[DATA]",
+    ),
+    "constant that only stands among settings": (
+        [
+            (script, "SEED = 0  # of all draws\n", "SEED = 0  # of all draws\nwidth = 0  # no setting\n")
+            for script in (HOME_SCRIPT, LENET)
+        ],
+        f"{LENET}@[width]: width also stands in 4.ResNet/resnet.py@[width]",
+    ),
+    "mark above nothing": (
+        [(LENET, COPIED + "class Loader", COPIED + "\nclass Loader")],
+        [
+            f"{LENET}@[{COPIED}\nclass]: no top-level definition under this mark: put it directly above one",
+            f"{LENET}@[class Loader]: Loader also stands in 4.ResNet/resnet.py@[class Loader]",
+        ],
+    ),
+    "mark inside a class": (
+        [(LENET, "    def __init__", "    " + COPIED + "    def __init__")],
+        [
+            f"{LENET}@[class Loader]: Loader is not as in",
+            f"{LENET}@[    # Copied]: no top-level definition under this mark",
+        ],
+    ),
+}
+
+
+def placed(text, root):
+    """Return a text with every SCRIPT@[BEGINNING] made SCRIPT:LINE, the one line that begins so."""
+
+    def place(match):
+        source = "\n" + (root / match[1]).read_text()
+        assert source.count("\n" + match[2]) == 1, match[0]
+        return f"{match[1]}:{source[: source.index(chr(10) + match[2])].count(chr(10)) + 1}"
+
+    return re.sub(r"(\S+\.py)@\[(.*?)\]", place, text, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_fault_is_named_with_its_place(copies, fault, tmp_path):
+    edits, expected = FAULTS[fault]
+    expected = [expected] if isinstance(expected, str) else expected
+    lines = copies(*edits)
+    assert len(lines) == len(expected), lines
+    for line, beginning in zip(lines, expected, strict=True):
+        assert line.startswith(placed(beginning, tmp_path)), line
+
+
+def test_fix_rewrites_copies_and_comments_and_nothing_else(copies, run, tmp_path):
+    edits = [
+        (HOME_SCRIPT, "    sys.exit(2)", "    print()\n    sys.exit(3)"),
+        (HOME_SCRIPT, "# passes over the images, at least 1", "# passes"),  # a stated variant in LENET
+        (HOME_SCRIPT, "# of all draws", "# of every draw, at least 0"),  # a copied setting in LENET
+        (HOME_SCRIPT, "(0.4, 0.5, 0.6)", "(\n    0.5,\n    0.5,\n    0.5,\n)"),
+        (LENET, "@staticmethod\n", "@classmethod\n@staticmethod\n"),
+        (LENET, "first + WIDTH", "2 * WIDTH"),  # LENET's variant is the home of WIDE's copy
+        (LENET, '"digits"  # where', '"#1"  # some # where'),
+        (WIDE, "WIDTH = 8  # of the layers", "WIDTH = 8"),
+        ("12.New/new.py", "", f"# Settings\n# Copied from {WIDE}\nWIDTH = 8\n"),
+    ]
+    (tmp_path / "2.LeNet").mkdir()
+    (tmp_path / LENET).touch(mode=0o755)
+    lines = copies(*edits, options=["--fix"], status=0)
+    assert {re.sub(r":\d+", "", line) for line in lines[:-1]} == {
+        f"{WIDE}: build_model rewritten from {LENET}",
+        f"{WIDE}: comment of WIDTH rewritten from {LENET}",
+        f"12.New/new.py: WIDTH rewritten from {WIDE}",
+        f"{LENET}: DEVIATION rewritten from {HOME_SCRIPT}",
+        f"{LENET}: SEED rewritten from {HOME_SCRIPT}",
+        f"{LENET}: augment rewritten from {HOME_SCRIPT}",
+        f"{LENET}: comment of DATA rewritten from {HOME_SCRIPT}",
+        f"{LENET}: fail rewritten from {HOME_SCRIPT}",
+    }
+    assert lines[-1] == "8 copies of 8 definitions in 6 scripts: all true"
+    expected = COPY
+    for old, new in (
+        ('"digits"', '"#1"'),
+        ("# of all draws", "# of every draw, at least 0"),
+        ("(0.4, 0.5, 0.6)", "(\n    0.5,\n    0.5,\n    0.5,\n)"),
+        ("    sys.exit(2)", "    print()\n    sys.exit(3)"),
+        ("first + WIDTH", "2 * WIDTH"),
+    ):
+        expected = expected.replace(old, new)
+    assert (tmp_path / LENET).read_text() == expected
+    assert (tmp_path / WIDE).read_text() == THIRD.replace("first + WIDTH", "2 * WIDTH")
+    assert (tmp_path / "tools/program.py").read_text() == PROGRAM
+    assert os.access(tmp_path / LENET, os.X_OK)
+    assert not [path for path in tmp_path.rglob("*") if "unfinished" in path.name]
+    assert run("tools/copies.py", tmp_path).stdout.splitlines() == lines[-1:]
+
+
+def test_fix_leaves_what_it_cannot_mend(copies):
+    edits = [(LENET, COPIED + "def", "def"), (WIDE, "# of the layers", "# of each layer")]
+    lines = copies(*edits, options=["--fix"])
+    assert re.search(rf"comment of WIDTH rewritten from {LENET}:\d+$", lines[0])
+    assert re.match(rf"{LENET}:\d+: fail also stands in", lines[1]) and len(lines) == 2
+
+
+def test_copies_refuses_bad_input(refused, tmp_path):
+    assert "has no scripts" in refused("tools/copies.py", tmp_path)
+    assert "unrecognized arguments: --mend" in refused("tools/copies.py", "--mend")
+    (tmp_path / "tools").mkdir()
+    broken = tmp_path / "tools" / "broken.py"
+    for content in (b"def f(:\n", b"\xff\xfe", b"x = 1\0"):
+        broken.write_bytes(content)
+        assert "tools/broken.py cannot be read as Python" in refused("tools/copies.py", tmp_path)
+
+
+# tools/results.py
+
+RUN = {
+    "script": "4.ResNet/resnet.py",
+    "command": "python 4.ResNet/resnet.py --data cifar10 --schedule cosine",
+    "settings": {"DATA": "cifar10", "HOLD_OUT": 5000, "LIMIT": 0, "DEPTH": 20, "EPOCHS": 25, "SEED": 7},
+    "parameters": 273658,
+    "model": "aa11",
+    "train": {"accuracy": 0.95, "loss": 0.1},
+    "validation": {"accuracy": 0.87654, "loss": 0.4},
+    "test": {"accuracy": 0.86789, "loss": 0.5},
+    "seconds": 2671.4,
+    "images_per_second": 1490.6,
+    "precision": "float32",
+    "device": "AMD EPYC, 2 cores",
+}
+
+
+def changed(record, **changes):
+    """Return a copy of a record with changes such as test__accuracy=0.5; None takes the field away."""
+    record = copy.deepcopy(record)
+    for name, value in changes.items():
+        *groups, field = name.split("__")
+        place = record
+        for group in groups:
+            place = place[group]
+        if value is None:
+            del place[field]
+        else:
+            place[field] = value
+    return record
+
+
+RUNS = {
+    "resnet": RUN,
+    "deeper": changed(RUN, settings__DEPTH=110, parameters=1731418, test__accuracy=0.9, model="bb22"),
+    "lenet": changed(
+        RUN,
+        script="1.LeNet/lenet.py",
+        command="python 1.LeNet/lenet.py --data 'a b.npz'",
+        settings={"DATA": "/data/a b.npz", "LIMIT": 900, "VARIANT": "dp_da", "WIDTH": 2, "EPOCHS": 60, "SEED": 0},
+        parameters=62006,
+        test__accuracy=0.7,
+        model="cc33",
+    ),
+    "copy": changed(RUN, test__accuracy=0.5, data_name="CIFAR-10 (JPEG | copy)"),
+}
+MEMBER = {"path": "runs/x/model.h5", "model": "aa11", "parameters": None, "weight": 0.25}
+SCORES = [(0.80, 0.91), (0.85, 0.75), (0.70, 0.95)]  # the member best on validation is the worst on test
+ENSEMBLE = {
+    "script": "ensemble/voting.py",
+    "command": "python ensemble/voting.py a.h5 b.h5 c.h5",
+    "data": "cifar10",
+    "members": [
+        {
+            **MEMBER,
+            "model": model,
+            "path": f"runs/{model}/model.h5",
+            "validation": {"accuracy": validation, "loss": 1.0},
+            "test": {"accuracy": test, "loss": 1.0},
+        }
+        for model, (validation, test) in zip(("bb22", "cc33", "dd44"), SCORES, strict=True)
+    ],
+    "methods": {
+        "hard voting": {"validation": {"accuracy": 0.861}, "test": {"accuracy": 0.7432}},
+        "soft voting": {"validation": {"accuracy": 0.88}, "test": {"accuracy": 0.7777, "loss": 0.3}},
+    },
+    "device": "AMD EPYC, 2 cores",
+}
+END = "<!-- end of results -->"
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Write records {name: record} and README files {path: text} to a folder; return it."""
+
+    def write(records, readmes):
+        (tmp_path / "results").mkdir(exist_ok=True)
+        for name, record in records.items():
+            (tmp_path / "results" / f"{name}.json").write_text(json.dumps(record))
+        for path, text in readmes.items():
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_text(text)
+        return tmp_path
+
+    return write
+
+
+def rows_of(text):
+    """Return the rows of the only table in a text as dictionaries by title."""
+    lines = [line.replace("\\|", "¦") for line in text.splitlines() if line.startswith("|")]
+    titles, dashes, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert all(set(dash) <= {":", "-"} for dash in dashes)
+    return [dict(zip(titles, row, strict=True)) for row in rows]
+
+
+def test_training_table_says_what_the_records_say(run, tree):
+    text = f"# Title\n\n<!-- results: training -->\nold\n{END}\n\nAfter, {END} in a line\n"
+    root = tree(RUNS, {"README.md": text})
+    stale = run("tools/results.py", root, status=1).stdout.splitlines()
+    assert stale == ["README.md:3: <!-- results: training --> is stale: run tools/results.py --fix"]
+    assert (root / "README.md").read_text() == text
+    assert "README.md:3: <!-- results: training --> rewritten" in run("tools/results.py", root, "--fix").stdout
+    filled = (root / "README.md").read_text()
+    assert filled.startswith("# Title\n\n<!-- results: training -->\n\n| Network")
+    assert filled.endswith(f"\n\n{END}\n\nAfter, {END} in a line\n")
+    assert run("tools/results.py", root).stdout == "1 tables of 4 records: all true\n"
+
+    rows = rows_of(filled)
+    names = ["copy", "lenet", "resnet", "deeper"]  # by data, then by test accuracy
+    assert [row["Record"] for row in rows] == [f"[{name}](results/{name}.json)" for name in names]
+    for row, record in zip(rows, [RUNS[name] for name in names], strict=True):
+        assert float(row["Validation %"]) == pytest.approx(100 * record["validation"]["accuracy"], abs=0.005001)
+        assert float(row["Test %"]) == pytest.approx(100 * record["test"]["accuracy"], abs=0.005001)
+        assert int(row["Parameters"].replace(",", "")) == record["parameters"]
+        assert int(row["Epochs"]) == record["settings"]["EPOCHS"]
+        assert float(row["Minutes"]) * 60 == pytest.approx(record["seconds"], abs=3.001)
+    assert [row["Data"] for row in rows] == ["CIFAR-10 (JPEG ¦ copy)", "a b.npz", "cifar10", "cifar10"]
+    assert [row["Network"] for row in rows] == [
+        "[resnet](4.ResNet/resnet.py) depth 20",
+        "[lenet](1.LeNet/lenet.py) variant dp_da, width 2, only 900 training images",
+        "[resnet](4.ResNet/resnet.py) depth 20",
+        "[resnet](4.ResNet/resnet.py) depth 110",
+    ]
+    notes = [line for line in filled.splitlines() if line.startswith("- ")]
+    assert notes[1] == (
+        "- lenet: `python 1.LeNet/lenet.py --data 'a b.npz'`, seed 0; 1,491 images/s in float32 on AMD EPYC, 2 cores"
+    )
+
+
+def test_typed_number_and_changed_record_make_a_table_stale(run, tree):
+    root = tree(RUNS, {"README.md": f"<!-- results: training -->\n{END}\n"})
+    run("tools/results.py", root, "--fix")
+    filled = (root / "README.md").read_text()
+    (root / "README.md").write_text(filled.replace("86.79", "96.79"))
+    assert "README.md:1: " in run("tools/results.py", root, status=1).stdout
+    (root / "README.md").write_text(filled)
+    tree({"resnet": changed(RUN, test__accuracy=0.8679)}, {})  # the same in the table
+    run("tools/results.py", root)
+    tree({"resnet": changed(RUN, test__accuracy=0.8680)}, {})
+    assert "README.md:1: " in run("tools/results.py", root, status=1).stdout
+
+
+def test_tables_in_folders_link_to_files_that_are_there(run, tree):
+    def tables(*names):
+        return "\n".join(f"<!-- results: {name} -->\n{END}" for name in names)
+
+    in_code = "```\n<!-- results: what -->\n```\n"
+    root = tree(
+        {**RUNS, "voting": ENSEMBLE},
+        {
+            "4.ResNet/README.md": tables("training 4.ResNet"),
+            "4.Res/README.md": in_code + tables("training 4.Res", "training 4.ResNet/resnet.py"),
+            "ensemble/README.md": tables("ensembles"),
+            ".hidden/README.md": "<!-- results: what -->",
+            "4.ResNet/resnet.py": "",
+            "1.LeNet/lenet.py": "",
+        },
+    )
+    run("tools/results.py", root, "--fix")
+    assert run("tools/results.py", root).stdout == "4 tables of 5 records: all true\n"
+    only_resnet = (root / "4.ResNet/README.md").read_text()
+    assert [row["Record"][1:].split("]")[0] for row in rows_of(only_resnet)] == ["copy", "resnet", "deeper"]
+    other = (root / "4.Res/README.md").read_text()
+    assert other.startswith(in_code + f"<!-- results: training 4.Res -->\n\nnot measured\n\n{END}\n")
+    assert rows_of(other) == rows_of(only_resnet)
+    links = {
+        root / folder / link
+        for folder in ("4.ResNet", "4.Res", "ensemble")
+        for link in re.findall(r"\]\((.*?)\)", (root / folder / "README.md").read_text())
+    }
+    assert len(links) >= 8 and all(link.is_file() for link in links)
+
+
+def test_ensembles_table_says_what_the_records_say(run, tree):
+    marker = f"<!-- results: ensembles -->\n{END}\n"
+    root = tree({}, {"README.md": marker})
+    run("tools/results.py", root, "--fix")
+    assert "\n\nnot measured\n\n" in (root / "README.md").read_text()
+    assert run("tools/results.py", root).stdout == "1 tables of 0 records: all true\n"
+    tree({**RUNS, "vote": ENSEMBLE, "jpeg": changed(ENSEMBLE, data_name="A first")}, {})
+    run("tools/results.py", root, "--fix")
+    text = (root / "README.md").read_text()
+    rows = rows_of(text)
+    assert [row["Ensemble"] for row in rows] == ["hard voting", "soft voting"] * 2
+    assert [row["Data"] for row in rows] == ["A first", "A first", "cifar10", "cifar10"]
+    assert rows[2]["Record"] == "[vote](results/vote.json)"
+    assert rows[2]["Members"] == "[deeper](results/deeper.json), [lenet](results/lenet.json), runs/dd44/model.h5"
+    for row, (validation, test) in zip(rows[2:], [(86.1, 74.32), (88.0, 77.77)], strict=True):
+        assert (float(row["Validation %"]), float(row["Test %"])) == (validation, test)
+        assert row["Gain over best member"] == f"{test - 75:+.2f}"
+    assert "- vote: `python ensemble/voting.py a.h5 b.h5 c.h5`, weights 0.25, 0.25, 0.25 in" in text
+
+
+def test_add_copies_a_finished_record_once(run, refused, tmp_path):
+    record = tmp_path / "run.json"
+    record.write_text(json.dumps(RUN))
+    add = ("tools/results.py", tmp_path, "--add", record)
+    run(*add, "--name", "plain")
+    assert json.loads((tmp_path / "results/plain.json").read_text()) == RUN
+    run(*add, "--name", "named", "--data-name", "CIFAR-10 (JPEG copy)")
+    added = (tmp_path / "results/named.json").read_text()
+    assert json.loads(added) == {**RUN, "data_name": "CIFAR-10 (JPEG copy)"}
+    assert "exists; give another --name" in refused(*add, "--name", "named")
+    assert (tmp_path / "results/named.json").read_text() == added
+    assert "cannot be a file's name" in refused(*add, "--name", "../out")
+    assert "give --add FILE and --name NAME together" in refused(*add)
+    assert "give --add FILE and --name NAME together" in refused("tools/results.py", tmp_path, "--data-name", "x")
+    assert "not allowed with argument" in refused(*add, "--name", "x", "--fix")
+    assert "nothing.json cannot be read" in refused(
+        "tools/results.py", tmp_path, "--add", tmp_path / "nothing.json", "--name", "x"
+    )
+    record.write_text(json.dumps(changed(RUN, test=None)))
+    assert "run.json lacks test.accuracy" in refused(*add, "--name", "x")
+    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["named.json", "plain.json"]
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ("{", "bad.json cannot be read as JSON"),
+        ([], "bad.json is no record of a run or an ensemble"),
+        ({"seconds": 1}, "bad.json is no record of a run or an ensemble"),
+        (changed(RUN, settings__DATA=None), "bad.json lacks settings.DATA"),
+        (changed(RUN, settings=[]), "bad.json lacks settings.DATA"),
+        (changed(RUN, parameters="many"), "bad.json has 'many' as parameters, which must be a whole number"),
+        (changed(RUN, parameters=True), "bad.json has True as parameters, which must be a whole number"),
+        (changed(RUN, test__accuracy=86.8), "bad.json has 86.8 as test.accuracy, which cannot be"),
+        (changed(RUN, seconds=float("nan")), "bad.json has nan as seconds, which cannot be"),
+        (changed(RUN, data_name=1), "bad.json has 1 as data_name, which must be a text"),
+        (changed(ENSEMBLE, members=[]), "bad.json has no members"),
+        (changed(ENSEMBLE, members=[1]), "bad.json lacks members[0].path"),
+        (changed(ENSEMBLE, members=[{**ENSEMBLE["members"][0], "weight": "a"}]), "'a' as members[0].weight"),
+        (changed(ENSEMBLE, methods={"mean": {}}), "bad.json lacks methods['mean'].validation.accuracy"),
+    ],
+)
+def test_results_refuses_a_bad_record(refused, tree, record, message):
+    root = tree({"good": RUN}, {"README.md": f"<!-- results: training -->\n{END}\n"})
+    (root / "results/bad.json").write_text(record if isinstance(record, str) else json.dumps(record))
+    assert message in refused("tools/results.py", root, "--fix")
+    assert (root / "README.md").read_text() == f"<!-- results: training -->\n{END}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a\n<!-- results: training -->\n", "README.md:2: the table has no end"),
+        (f"<!-- results: training -->\n<!-- results: ensembles -->\n{END}\n", "README.md:1: the table has no end"),
+        (f"<!-- results: trainings -->\n{END}\n", "README.md:1: there is no table 'trainings'"),
+        (f"<!-- results: training 4.Resnet -->\n{END}\n", "README.md:1: there is no table 'training 4.Resnet'"),
+        (f"<!-- results: ensembles 4.ResNet -->\n{END}\n", "README.md:1: there is no table 'ensembles 4.ResNet'"),
+        (f"a\n\n{END}\n", "README.md:3: '<!-- end of results -->' ends nothing"),
+    ],
+)
+def test_results_refuses_a_bad_table(refused, tree, text, message):
+    root = tree({"good": RUN}, {"README.md": text})
+    assert message in refused("tools/results.py", root, "--fix")
+    assert (root / "README.md").read_text() == text
+
+
+# tools/images_to_npz.py
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Write train/ and test/ with random images of two classes; return the folder and {path: pixels}."""
+    generator = np.random.default_rng(0)
+    pixels = {}
+    for part, count in (("train", 3), ("test", 2)):
+        for name in ("zebra", "ant"):
+            folder = tmp_path / "images" / part / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels[folder / f"{number}.png"] = generator.integers(0, 256, (30, 36, 3), dtype=np.uint8)
+    for path, array in pixels.items():
+        Image.fromarray(array).save(path)
+    return tmp_path / "images", pixels
+
+
+def test_images_round_trip(run, images, tmp_path):
+    folder, pixels = images
+    grey = pixels[folder / "train/ant/0.png"][..., 0]
+    Image.fromarray(grey).save(folder / "train/ant/0.png")
+    pixels[folder / "train/ant/0.png"] = np.stack([grey] * 3, axis=2)
+    Image.fromarray(grey).save(folder / "train/ant/3.JPG", quality=90)
+    with Image.open(folder / "train/ant/3.JPG") as jpeg:
+        pixels[folder / "train/ant/3.JPG"] = np.stack([np.asarray(jpeg)] * 3, axis=2)
+    few_colours = Image.fromarray(pixels[folder / "test/zebra/1.png"]).quantize(8)
+    few_colours.save(folder / "test/zebra/1.png")
+    pixels[folder / "test/zebra/1.png"] = np.asarray(few_colours.convert("RGB"))
+    (folder / "train/ant/notes.txt").write_text("left out")
+    (folder / "train/.hidden").mkdir()
+
+    done = run("tools/images_to_npz.py", folder, "made.npz")
+    assert f"{folder / 'train'}: 1 files that are not .png, .jpg, .jpeg are left out" in done.stdout
+    assert "made.npz: 7 training and 4 test images of 36x30 pixels\n2 classes: ant, zebra\n" in done.stdout
+    with np.load(tmp_path / "made.npz", allow_pickle=False) as made:
+        assert sorted(made.files) == ["classes", "x_test", "x_train", "y_test", "y_train"]
+        assert made["classes"].tolist() == ["ant", "zebra"]
+        for part, labels in (("train", [0] * 4 + [1] * 3), ("test", [0, 0, 1, 1])):
+            expected = [pixels[path] for path in sorted(pixels) if path.parent.parent.name == part]
+            x, y = made[f"x_{part}"], made[f"y_{part}"]
+            assert (x.dtype, y.dtype) == (np.uint8, np.int64)
+            assert np.array_equal(x, np.stack(expected)) and y.tolist() == labels
+    assert not list(tmp_path.glob("unfinished-*"))
+
+
+def empty(folder):
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+def wrong_size(folder, *, everywhere, size):
+    for path in sorted(folder.rglob("*.png")) if everywhere else [folder / "test/zebra/1.png"]:
+        Image.new("RGB", size).save(path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "test").rename(folder / "tests"), "there is no folder {folder}/test"),
+        (lambda folder: (folder / "train").rename(folder / "trains"), "there is no folder {folder}/train"),
+        (lambda folder: empty(folder / "train"), "{folder}/train has no classes"),
+        (lambda folder: (folder / "test/ant").rename(folder / "test/bee"), "{folder}/train has no folder bee"),
+        (lambda folder: (folder / "train/bee").mkdir(), "{folder}/train/bee has no .png, .jpg, .jpeg images"),
+        (lambda folder: empty(folder / "test/ant"), "{folder}/test/ant has no .png, .jpg, .jpeg images"),
+        (
+            lambda folder: (folder / "train/bee").mkdir() or Image.new("L", (36, 30)).save(folder / "train/bee/1.png"),
+            "{folder}/test has no folder bee",
+        ),
+        (
+            lambda folder: (folder / "train/ant/1.png").write_bytes(b"no image"),
+            "{folder}/train/ant/1.png cannot be read as an image",
+        ),
+        (
+            lambda folder: os.truncate(folder / "test/ant/1.png", 900),
+            "{folder}/test/ant/1.png cannot be read as an image",
+        ),
+        (
+            lambda folder: Image.new("I;16", (36, 30)).save(folder / "test/ant/1.png"),
+            "{folder}/test/ant/1.png has more than 8 bits a channel",
+        ),
+        (
+            lambda folder: wrong_size(folder, everywhere=False, size=(30, 36)),
+            "{folder}/test/zebra/1.png is 30x36 pixels, but {folder}/train/ant/0.png is 36x30",
+        ),
+        (
+            lambda folder: wrong_size(folder, everywhere=True, size=(27, 40)),
+            "{folder}/train/ant/0.png is 27x40 pixels; resize all images to 28x28 or more",
+        ),
+    ],
+)
+def test_bad_images_are_refused(refused, images, tmp_path, spoil, message):
+    folder, _ = images
+    spoil(folder)
+    assert message.format(folder=folder) in refused("tools/images_to_npz.py", folder, "made.npz")
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+
+
+def test_bad_output_names_are_refused(refused, images, tmp_path):
+    folder, _ = images
+    (tmp_path / "there.npz").write_text("precious")
+    assert "there.npz exists" in refused("tools/images_to_npz.py", folder, "there.npz")
+    assert (tmp_path / "there.npz").read_text() == "precious"
+    assert "made.zip does not end in .npz" in refused("tools/images_to_npz.py", folder, "made.zip")
+    assert "there is no folder gone" in refused("tools/images_to_npz.py", folder, "gone/made.npz")
+    assert "arguments are required: out" in refused("tools/images_to_npz.py", folder)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "there.npz"]
