@@ -1,0 +1,454 @@
+"""The members of an ensemble: their predictions, their scores, and the record, table and picture of the whole.
+
+Shared by voting.py and weighted_mean.py. A member's predictions are kept beside its model, so that only the
+first command needs TensorFlow and the images; this file imports neither TensorFlow nor Keras until then.
+"""
+
+import argparse
+import datetime
+import functools
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import re
+import shlex
+import subprocess
+import sys
+import textwrap
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+ROOT = Path(__file__).resolve().parent.parent
+PARTS = ("validation", "test")
+
+
+@dataclass
+class Member:
+    """A trained model and what it predicts.
+
+    model: the SHA-256 of its file; data: the DATA setting its images came from; split: their hash;
+    probabilities and labels: {"validation": ..., "test": ...}, float64 (n, classes) and int64 (n,).
+    """
+
+    path: Path
+    model: str
+    parameters: int | None
+    data: str
+    split: str
+    probabilities: dict
+    labels: dict
+
+
+def refuse(message):
+    """Print one line on stderr and exit with status 2."""
+    print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+# Copied from 4.ResNet/resnet.py
+@contextmanager
+def written_whole(path):
+    """Give a path beside `path` to write to, which takes its place when it is complete and on the disk."""
+    beside = path.with_name(f"unfinished-{path.name}")
+    yield beside
+    with beside.open("rb+") as file:
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def progress(items, text):
+    """Yield the items of a list; show `text` and the share done every second, on stdout."""
+    shown, lines = time.perf_counter(), 0
+    for number, item in enumerate(items, start=1):
+        yield item
+        if time.perf_counter() - shown > 1:
+            print(f"\r{text}: {number / len(items):4.0%}", end="", flush=True)
+            shown, lines = time.perf_counter(), 1
+    print("\r" + " " * (len(text) + 6) + "\r" if lines else "", end="", flush=True)
+
+
+# Predictions
+def file_hash(path):
+    """Return the SHA-256 of a file's bytes, in hex."""
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        refuse(f"{path} cannot be read: {error.strerror}")
+
+
+def read_run(path):
+    """Return model, parameters and settings from the run.json beside a model; without one, they are empty."""
+    file = path.with_name("run.json")
+    if not file.exists():
+        return {"model": None, "parameters": None, "settings": {}}
+    try:
+        run = json.loads(file.read_text(encoding="utf-8"))
+        return {"model": run["model"], "parameters": run["parameters"], "settings": dict(run["settings"])}
+    except (OSError, ValueError, TypeError, KeyError):
+        refuse(f"{file} is damaged; move it away and give --data")
+
+
+def as_probabilities(outputs, path):
+    """Return a model's outputs, logits or probabilities, float (n, classes), as probabilities, float32.
+
+    Rows that are not negative and sum to 1 (within 1e-3) are probabilities already; others get a softmax.
+    """
+    if not np.isfinite(outputs).all():
+        refuse(f"{path} predicts NaN or infinity; its weights are damaged, or its training diverged")
+    if not ((outputs >= 0).all() and (abs(outputs.sum(axis=1) - 1) <= 1e-3).all()):
+        powers = np.exp(outputs - outputs.max(axis=1, keepdims=True), dtype=np.float64)
+        outputs = powers / powers.sum(axis=1, keepdims=True)
+    return outputs.astype(np.float32)
+
+
+def kept_predictions(path, model, data, hold_out):
+    """Return the predictions kept beside a model, a dictionary as in predictions.npz, or None.
+
+    They must be of this very model, by its hash, and of these images: of data and hold_out where they are not
+    None, and of the data file as it is now.
+    """
+    for name in ("predictions.npz", f"{path.stem}.predictions.npz"):
+        file = path.with_name(name)
+        if not file.exists():
+            continue
+        try:
+            with np.load(file) as arrays:
+                kept = {key: arrays[key] for key in arrays.files}
+            kept |= {key: str(kept[key]) for key in ("model", "data", "split")}
+            for part in PARTS:
+                outputs, labels = kept[f"{part}_probabilities"], kept[f"{part}_labels"]
+                if labels.shape != outputs.shape[:1] or not 0 <= labels.min() <= labels.max() < outputs.shape[1]:
+                    raise ValueError
+        except Exception:  # a file can be broken in many ways
+            refuse(f"{file} is damaged; delete it, and it is made anew from the model")
+        if name == "predictions.npz":  # a finished run's own, of the images it was trained with
+            kept["hold_out"] = read_run(path)["settings"].get("HOLD_OUT")
+        elif Path(kept["data"]).is_file() and file_hash(kept["data"]) != str(kept["data_sha256"]):
+            continue
+        if (
+            kept["model"] == model
+            and data in (None, kept["data"])
+            and (hold_out is None or hold_out == kept["hold_out"])
+        ):
+            for part in PARTS:
+                kept[f"{part}_probabilities"] = as_probabilities(kept[f"{part}_probabilities"], file)
+            return kept
+    return None
+
+
+@functools.lru_cache(maxsize=1)
+def load_images(data, hold_out):
+    """Return what 4.ResNet/resnet.py makes of DATA and HOLD_OUT (None: its own): the images of its split.
+
+    Returns {"validation": (x, y), "test": (x, y)}, the number of classes, and the strings and numbers that
+    identify them in a file of predictions.
+    """
+    specification = importlib.util.spec_from_file_location("resnet", ROOT / "4.ResNet" / "resnet.py")
+    resnet = importlib.util.module_from_spec(specification)
+    print("Loading TensorFlow and the images ...", flush=True)
+    specification.loader.exec_module(resnet)  # imports TensorFlow, without its notes on stderr
+    resnet.DATA = data
+    resnet.HOLD_OUT = resnet.HOLD_OUT if hold_out is None else hold_out
+    images = resnet.load_data()
+    classes = 1 + max(int(labels.max()) for _, labels in images.values())
+    known = {
+        "data": data,
+        "split": resnet.split_hash(images),
+        "hold_out": resnet.HOLD_OUT,
+        "data_sha256": file_hash(data) if Path(data).is_file() else "",
+    }
+    return {part: images[part] for part in PARTS}, classes, known
+
+
+def predict(path, model_hash, data, hold_out):
+    """Predict the validation and test images with one model; keep the result in STEM.predictions.npz beside it."""
+    images, classes, known = load_images(data, hold_out)
+    import keras
+
+    x = np.concatenate([images[part][0] for part in PARTS])
+    try:
+        model = keras.models.load_model(path, compile=False)
+        taken, given = model.input_shape, model.output_shape
+        if len(taken) != 4 or any(size not in (None, own) for size, own in zip(taken, x.shape, strict=True)):
+            refuse(f"{path} takes inputs of shape {taken}; the images of {data} are {(None, *x.shape[1:])}")
+        if given != (None, classes):
+            refuse(f"{path} gives outputs of shape {given}; {data}, of {classes} classes, needs {(None, classes)}")
+        starts = progress(range(0, len(x), 250), f"{path}: predicting")
+        outputs = [model.predict_on_batch(x[start : start + 250]) for start in starts]
+    except Exception as error:  # whatever a damaged or foreign file makes Keras raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        refuse(f"{path} cannot be used as a Keras model: {reason[:200]}")
+    del model
+    keras.backend.clear_session()  # frees the memory before the next member
+    probabilities = as_probabilities(np.concatenate(outputs), path)
+    count = len(images["validation"][0])
+    predictions = {
+        "validation_probabilities": probabilities[:count],
+        "test_probabilities": probabilities[count:],
+        **{f"{part}_labels": images[part][1] for part in PARTS},
+        "model": model_hash,
+        **known,
+    }
+    try:
+        with written_whole(path.with_name(f"{path.stem}.predictions.npz")) as file:
+            np.savez(file, **predictions)
+    except OSError as error:
+        print(f"{path}: its predictions are not kept beside it: {error.strerror}")
+    return predictions
+
+
+def load_members(paths, data=None, hold_out=None):
+    """Return the models as a list of Member, in the order given; refuse members that do not belong together.
+
+    paths: two or more .h5 or .keras files; data, hold_out: what to predict, instead of the DATA and HOLD_OUT in
+    the run.json beside each model. Models are loaded one at a time, and only where no predictions are kept.
+
+    The probabilities are rounded to multiples of 2**-40, about 1e-12: float32 has no finer ones near a maximum.
+    So sums of up to 4096 of them are exact in float64, and a tie is a tie in whatever order one adds.
+    """
+    if len(paths) < 2:
+        refuse("an ensemble needs at least two models")
+    paths = [Path(path) for path in paths]
+    found = {}
+    for path in paths:  # all of them before the first prediction, which may take minutes
+        if not path.is_file():
+            refuse(f"there is no file {path}")
+        if path.suffix not in (".h5", ".keras"):
+            refuse(f"{path} is no model: its name must end in .h5 or .keras")
+        run = read_run(path)
+        source = {
+            "data": run["settings"].get("DATA") if data is None else data,
+            "hold_out": run["settings"].get("HOLD_OUT") if hold_out is None else hold_out,
+        }
+        model = file_hash(path)
+        kept = kept_predictions(path, model, **source)
+        if kept is None and source["data"] is None:
+            refuse(f"{path} has no run.json and no up-to-date predictions beside it; give its --data")
+        found[path] = kept, model, source, run["parameters"] if run["model"] == model else None
+
+    members = {}
+    for path, (kept, model, source, parameters) in found.items():
+        predictions = kept or predict(path, model, **source)
+        probabilities = {
+            part: np.rint(predictions[f"{part}_probabilities"].astype(np.float64) * 2**40) / 2**40 for part in PARTS
+        }
+        labels = {part: predictions[f"{part}_labels"] for part in PARTS}
+        members[path] = Member(
+            path, model, parameters, predictions["data"], predictions["split"], probabilities, labels
+        )
+        refuse_difference(members[paths[0]], members[path])
+    return [members[path] for path in paths]
+
+
+def refuse_difference(first, second):
+    """Refuse two members that differ in classes, data set or split, and say how."""
+    differences = []
+    classes = [member.probabilities["test"].shape[1] for member in (first, second)]
+    if classes[0] != classes[1]:
+        differences.append(f"classes ({classes[0]}, {classes[1]})")
+    if first.split != second.split:  # the same split is the same data, under whatever name
+        if first.data != second.data:
+            differences.append(f"data set ({first.data}, {second.data})")
+        differences.append(f"split ({first.split}, {second.split})")
+    elif any(not np.array_equal(first.labels[part], second.labels[part]) for part in PARTS):
+        differences.append("labels (of the same split: one file of predictions is damaged)")
+    if differences:
+        refuse(f"{first.path} and {second.path} differ in {', '.join(differences)}: they are no ensemble")
+
+
+def stack(members, part):
+    """Return the members' probabilities on "validation" or "test", float64 (members, n, classes)."""
+    return np.stack([member.probabilities[part] for member in members])
+
+
+def score(probabilities, labels):
+    """Return accuracy and cross-entropy in nats of float (n, classes) on int labels (n,)."""
+    likelihood = np.maximum(probabilities[np.arange(len(labels)), labels], 1e-7)
+    accuracy = (probabilities.argmax(axis=1) == labels).mean()
+    return {"accuracy": float(accuracy), "loss": float(-np.log(likelihood, dtype=np.float64).mean())}
+
+
+# Command line, record, table and picture
+def argument_parser(description):
+    """Return a parser of the arguments that both commands take, whose errors are one line."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.error = refuse
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="two or more trained models, .h5 or .keras")
+    parser.add_argument(
+        "--data",
+        metavar="DATA",
+        help="images to score the members on: cifar10, cifar100, mnist, fashion_mnist, digits or a .npz file, as in "
+        "4.ResNet/resnet.py; needed only for a model with neither run.json nor predictions beside it",
+    )
+    parser.add_argument(
+        "--hold-out",
+        type=int,
+        metavar="N",
+        help="training images kept for validation, HOLD_OUT in 4.ResNet/resnet.py; needed only where --data is",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="folder for ensemble.json and ensemble.png (default: one in runs/, named after the command)",
+    )
+    return parser
+
+
+def describe_computer():
+    """Return the processor's name and its number of cores."""
+    information = Path("/proc/cpuinfo")
+    name = re.search(r"model name\s*: (.+)", information.read_text()) if information.exists() else None
+    return f"{name[1] if name else platform.machine()}, {os.cpu_count()} cores"
+
+
+def git_commit():
+    """Return the hash of the commit that this file stands in, or None."""
+    try:
+        command = ["git", "rev-parse", "--verify", "HEAD"]
+        git = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    except OSError:  # no git here
+        return None
+    return git.stdout.strip() or None
+
+
+def result_folder(script, members, out, settings):
+    """Return the folder of the result: out or, without it, one named after members, split and settings.
+
+    Refuse a folder that holds the result of something else.
+    """
+    same = {"script": script, "members": [member.model for member in members], "split": members[0].split}
+    same |= settings
+    name = f"{Path(script).stem}-{hashlib.sha256(json.dumps(same).encode()).hexdigest()[:8]}"
+    folder = out or Path("runs") / name
+    file = folder / "ensemble.json"
+    if file.exists():
+        try:
+            record = json.loads(file.read_text(encoding="utf-8"))
+            there = {key: record[key] for key in same} | {"members": [row["model"] for row in record["members"]]}
+        except (OSError, ValueError, TypeError, KeyError):
+            there = None
+        if there != same:
+            refuse(f"{file} is the result of another ensemble and stays as it is; give another --out")
+    return folder
+
+
+def report(script, members, methods, out, seconds, settings=None, weights=None):
+    """Write the record and the picture of an ensemble, unless they are there, and print its table.
+
+    methods: {name: {"validation": {"accuracy": ...}, "test": ...}}; seconds: what they took; settings: more of
+    the command for the record, a dictionary; weights: one number a member.
+    """
+    folder = result_folder(script, members, out, settings or {})
+    scores = [{part: score(member.probabilities[part], member.labels[part]) for part in PARTS} for member in members]
+    best = max(
+        range(len(members)),
+        key=lambda i: (scores[i]["validation"]["accuracy"], -scores[i]["validation"]["loss"]),
+    )
+    print_table(members, scores, methods, weights, best)
+    if (folder / "ensemble.json").exists():
+        print(f"\nThis result is already in {folder}, which stays as it was.")
+        return
+    record = {
+        "script": script,
+        "command": shlex.join(["python", *sys.argv]),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "git_commit": git_commit(),
+        "data": members[0].data,
+        "split": members[0].split,
+        "classes": members[0].probabilities["test"].shape[1],
+        "members": [
+            {
+                "path": str(member.path),
+                "model": member.model,
+                "parameters": member.parameters,
+                **scores[i],
+                **({} if weights is None else {"weight": float(weights[i])}),
+            }
+            for i, member in enumerate(members)
+        ],
+        "methods": methods,
+        **(settings or {}),
+        "seconds": seconds,
+        "device": describe_computer(),
+        "versions": {"python": platform.python_version(), "numpy": np.__version__},
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with written_whole(folder / "ensemble.png") as path:
+            draw(members, scores, methods, weights, best).savefig(path, dpi=150)
+        with written_whole(folder / "ensemble.json") as path:
+            path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        refuse(f"{folder} cannot be written: {error.strerror}")
+    print(f"\nWritten to {folder}: ensemble.json and ensemble.png.")
+
+
+def print_table(members, scores, methods, weights, best):
+    """Print accuracy on validation and test, in %, of the members and the methods, with the methods' gain."""
+    counts = [len(members[0].labels[part]) for part in PARTS]
+    print(f"{members[0].data}: {counts[0]:,} validation images, {counts[1]:,} test images\n")
+    names = [f"{member.path}{' *' if i == best else ''}" for i, member in enumerate(members)]
+    width = max(map(len, [*names, *methods]))
+    column = "" if weights is None else f"{'weight':>8}"
+    print(f"{'accuracy, %':{width}}{column}{'validation':>12}{'gain':>7}{'test':>9}{'gain':>7}")
+    for i, name in enumerate(names):
+        validation, test = (100 * scores[i][part]["accuracy"] for part in PARTS)
+        weight = "" if weights is None else f"{weights[i]:8.3f}"
+        print(f"{name:{width}}{weight}{validation:12.2f}{'':7}{test:9.2f}")
+    for name, method in methods.items():
+        accuracies = [100 * method[part]["accuracy"] for part in PARTS]
+        gains = [
+            accuracy - 100 * scores[best][part]["accuracy"] for accuracy, part in zip(accuracies, PARTS, strict=True)
+        ]
+        columns = f"{accuracies[0]:12.2f}{gains[0]:+7.2f}{accuracies[1]:9.2f}{gains[1]:+7.2f}"
+        print(f"{name:{width}}{'' if weights is None else ' ' * 8}{columns}")
+    print("\n* the best single member on validation; gains are over it, in percentage points")
+
+
+def short_names(paths):
+    """Return a name for each model: its run's folder, or its file's stem; the whole path if two were alike."""
+    names = [path.resolve().parent.name if path.stem == "model" else path.stem for path in paths]
+    return names if len(set(names)) == len(set(paths)) else [str(path) for path in paths]
+
+
+def draw(members, scores, methods, weights, best):
+    """Return a figure of the accuracies: a row for each member and method, test beside validation."""
+    labels = [textwrap.fill(name, 36) for name in short_names([member.path for member in members])]
+    if weights is not None:
+        labels = [f"{label}\nweight {weight:.3f}" for label, weight in zip(labels, weights, strict=True)]
+    rows = [*zip(labels, scores, strict=True), *methods.items()]
+    lines = max(label.count("\n") + 1 for label, _ in rows)
+    figure = Figure(figsize=(8, 1.8 + (0.2 + 0.16 * lines) * len(rows)), layout="constrained")
+    axes = figure.add_subplot()
+    for i, (_, row) in enumerate(rows):
+        colour = "tab:gray" if i < len(members) else "tab:blue"
+        validation, test = (100 * row[part]["accuracy"] for part in PARTS)
+        axes.plot([validation, test], [i, i], color=colour, linewidth=1)
+        axes.plot(validation, i, "o", color=colour, markerfacecolor="white", markersize=7)
+        axes.plot(test, i, "o", color=colour, markersize=7)
+        axes.annotate(f"{test:.2f}", (1.01, i), xycoords=axes.get_yaxis_transform(), va="center", color=colour)
+    axes.axhline(len(members) - 0.5, color="black", linewidth=0.8)
+    axes.axvline(100 * scores[best]["test"]["accuracy"], color="tab:gray", linestyle=":", linewidth=1)
+    axes.set_yticks(range(len(rows)), [label for label, _ in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.grid(axis="x", alpha=0.3)
+    axes.ticklabel_format(axis="x", useOffset=False)
+    axes.set_xlabel("accuracy, %")
+    counts = ", ".join(f"{len(members[0].labels[part]):,} {part} images" for part in PARTS)
+    figure.suptitle(f"{' and '.join(methods).capitalize()} on {Path(members[0].data).name}\n{counts}", fontsize=11)
+    axes.plot([], [], "o", color="black", label="test (number at the right)")
+    axes.plot([], [], "o", color="black", markerfacecolor="white", label="validation")
+    axes.plot([], [], ":", color="tab:gray", label="test of the member best on validation")
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    return figure
