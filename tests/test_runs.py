@@ -233,6 +233,7 @@ def test_ctrl_c_then_the_same_command_goes_on_and_another_is_refused(run, refuse
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job ignores it
     )
     folder = tmp_path / "runs/stopped"
     while not (folder / "history.csv").exists():

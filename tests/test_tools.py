@@ -755,7 +755,7 @@ def test_images_round_trip(run, images, tmp_path):
     (folder / "train/.hidden").mkdir()
 
     done = run("tools/images_to_npz.py", folder, "made.npz")
-    assert f"{folder / 'train'}: 1 files that are not .png, .jpg, .jpeg are left out" in done.stdout
+    assert f"{folder / 'train'}: left out, being no .png, .jpg, .jpeg: 1\n" in done.stdout
     assert "made.npz: 7 training and 4 test images of 36x30 pixels\n2 classes: ant, zebra\n" in done.stdout
     with np.load(tmp_path / "made.npz", allow_pickle=False) as made:
         assert sorted(made.files) == ["classes", "x_test", "x_train", "y_test", "y_train"]
@@ -829,3 +829,11 @@ def test_bad_output_names_are_refused(refused, images, tmp_path):
     assert "there is no folder gone" in refused("tools/images_to_npz.py", folder, "gone/made.npz")
     assert "arguments are required: out" in refused("tools/images_to_npz.py", folder)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "there.npz"]
+
+
+# This repository
+
+
+@pytest.mark.parametrize("tool", ["tools/copies.py", "tools/results.py"])
+def test_this_repository_is_true(run, tool):
+    assert run(tool).stdout.endswith(": all true\n")

@@ -1,0 +1,317 @@
+"""Fill the tables of results in every README.md from the records in results/.
+
+    python tools/results.py           # check that the tables say what the records say
+    python tools/results.py --fix     # rewrite those that do not
+    python tools/results.py FOLDER    # the same for another tree
+    python tools/results.py --add runs/NAME/run.json --name resnet20 --data-name "CIFAR-10 (JPEG copy)"
+
+A record is the run.json of a training run or the ensemble.json of an ensemble. --add copies one to
+results/resnet20.json; its only change is `data_name`, what the tables call the data set. Without it they call the
+data as the run did: cifar10, or for a path the file's name, cifar10.npz.
+
+A table stands in README.md, or in the README.md of a top-level folder, between a pair of lines of their own:
+
+    <!-- results: training -->              every training run; or those of a folder or script only:
+    <!-- results: training 4.ResNet -->
+    <!-- results: ensembles -->             every ensemble, a row for each of its methods
+    <!-- end of results -->
+
+Accuracies are in percent, of the images kept for validation and of the test images. An ensemble's gain is its
+test accuracy less that of its best member, in percentage points; the best member is the one best on validation.
+
+If all is true, prints one line and exits with status 0; if not, one line a stale table and status 1. A record or
+table that cannot be read, and bad usage, is one line and status 2.
+"""
+
+import argparse
+import json
+import math
+import os
+import re
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+START = re.compile(r"<!-- results: *(.*?) *-->")
+END = "<!-- end of results -->"
+OF_TRAINING = {
+    "script": str,
+    "command": str,
+    "settings.DATA": str,
+    "settings.EPOCHS": int,
+    "settings.SEED": int,
+    "parameters": int,
+    "model": str,
+    "validation.accuracy": float,
+    "test.accuracy": float,
+    "seconds": float,
+    "images_per_second": float,
+    "precision": str,
+    "device": str,
+}
+OF_ENSEMBLE = {"script": str, "command": str, "data": str, "members": list, "methods": dict, "device": str}
+OF_MEMBER = {"path": str, "model": str, "validation.accuracy": float, "test.accuracy": float}
+OF_METHOD = {"validation.accuracy": float, "test.accuracy": float}
+KINDS = {str: "a text", int: "a whole number", float: "a number", list: "a list", dict: "a group of values"}
+
+
+# Copied from 4.ResNet/resnet.py
+def fail(message):
+    """Print one line on stderr and exit with status 2."""
+    print(f"{Path(__file__).name}: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+# Copied from 4.ResNet/resnet.py
+@contextmanager
+def written_whole(path):
+    """Give a path beside `path` to write to, which takes its place when it is complete and on the disk."""
+    beside = path.with_name(f"unfinished-{path.name}")
+    yield beside
+    with beside.open("rb+") as file:
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+# Records
+def check_fields(record, fields, file, within=""):
+    """Fail unless the record has every field, of its kind: a number from 0 up, an accuracy at most 1."""
+    for field, kind in fields.items():
+        value = record
+        for name in field.split("."):
+            if not isinstance(value, dict) or name not in value:
+                fail(f"{file} lacks {within}{field}; record a finished run")
+            value = value[name]
+        kinds = (int, float) if kind is float else kind
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            fail(f"{file} has {value!r} as {within}{field}, which must be {KINDS[kind]}; record a finished run")
+        limit = 1 if field.endswith("accuracy") else math.inf
+        if kind in (int, float) and not (0 <= value <= limit and math.isfinite(value)):
+            fail(f"{file} has {value!r} as {within}{field}, which cannot be; record a finished run")
+
+
+def read_record(file):
+    """Return a record as a dictionary, or fail naming the file and what is wrong with it."""
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        fail(f"{file} cannot be read as JSON: {error}")
+    if not isinstance(record, dict) or not {"settings", "methods"} & record.keys():
+        fail(f"{file} is no record of a run or an ensemble: it has neither settings nor methods; remove it")
+    if "data_name" in record:
+        check_fields(record, {"data_name": str}, file)
+    if "settings" in record:
+        check_fields(record, OF_TRAINING, file)
+    else:
+        check_fields(record, OF_ENSEMBLE, file)
+        if not record["members"]:
+            fail(f"{file} has no members; record a finished ensemble")
+        for number, member in enumerate(record["members"]):
+            check_fields(member, OF_MEMBER, file, f"members[{number}].")
+            if "weight" in member:
+                check_fields(member, {"weight": float}, file, f"members[{number}].")
+        for method, scores in record["methods"].items():
+            check_fields(scores, OF_METHOD, file, f"methods[{method!r}].")
+    return record
+
+
+def add_record(file, name, data_name, root):
+    """Copy a record to results/NAME.json, with data_name if it is given; never over another."""
+    record = read_record(file)
+    if data_name:
+        record["data_name"] = data_name
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        fail(f"--name {name!r} cannot be a file's name; use letters, digits, '.', '-' and '_'")
+    target = root / "results" / f"{name}.json"
+    if target.exists():
+        fail(f"{target} exists; give another --name")
+    target.parent.mkdir(exist_ok=True)
+    with written_whole(target) as beside:
+        beside.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"{target}: recorded; tools/results.py --fix puts it in the tables")
+
+
+# Tables
+def name_of_data(record):
+    data = record["settings"]["DATA"] if "settings" in record else record["data"]
+    return record.get("data_name") or Path(data).name
+
+
+def percent(scores):
+    return f"{100 * scores['accuracy']:.2f}"
+
+
+def link(text, path, up):
+    return f"[{text}]({up}{path})"
+
+
+def markdown(titles, rows, notes):
+    """Return the lines of a table, its first columns of text, and of the list below it; "|" in cells escaped."""
+    texts = [title for title in titles if title in ("Network", "Ensemble", "Members", "Data", "Record")]
+    cells = [titles, [":--" if title in texts else "--:" for title in titles]]
+    cells += [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in rows]
+    return ["", *(f"| {' | '.join(row)} |" for row in cells), "", *(f"- {note}" for note in notes), ""]
+
+
+def network(settings):
+    """Return the settings that make a script's network: all before EPOCHS but those of the data, in words.
+
+    A run limited to fewer training images says so.
+    """
+    names = list(settings)
+    own = [name for name in names[: names.index("EPOCHS")] if name not in ("DATA", "HOLD_OUT", "LIMIT")]
+    words = [f"{name.lower().replace('_', ' ')} {settings[name]}" for name in own]
+    if settings.get("LIMIT"):
+        words.append(f"only {settings['LIMIT']} training images")
+    return ", ".join(words)
+
+
+def training_table(records, up, part):
+    """Return the lines of the table of training runs, of the scripts in `part` if it is not empty.
+
+    records: {name: record}; up: how to get from the README.md's folder to the root.
+    """
+    chosen = {
+        name: record
+        for name, record in records.items()
+        if "settings" in record and f"{record['script']}/".startswith(f"{part}/" if part else "")
+    }
+    rows, notes = [], []
+    for name in sorted(chosen, key=lambda name: (name_of_data(chosen[name]), chosen[name]["test"]["accuracy"], name)):
+        record = chosen[name]
+        settings, script = record["settings"], record["script"]
+        rows.append(
+            [
+                f"{link(Path(script).stem, script, up)} {network(settings)}",
+                name_of_data(record),
+                f"{record['parameters']:,}",
+                str(settings["EPOCHS"]),
+                percent(record["validation"]),
+                percent(record["test"]),
+                f"{record['seconds'] / 60:.1f}",
+                link(name, f"results/{name}.json", up),
+            ]
+        )
+        speed = f"{record['images_per_second']:,.0f} images/s in {record['precision']} on {record['device']}"
+        notes.append(f"{name}: `{record['command']}`, seed {settings['SEED']}; {speed}")
+    titles = ["Network", "Data", "Parameters", "Epochs", "Validation %", "Test %", "Minutes", "Record"]
+    return markdown(titles, rows, notes) if rows else ["", "not measured", ""]
+
+
+def ensembles_table(records, up):
+    """Return the lines of the table of ensembles, a row for each method. records and up: see training_table."""
+    chosen = {name: record for name, record in records.items() if "methods" in record}
+    runs = {record["model"]: name for name, record in records.items() if "settings" in record}
+    rows, notes = [], []
+    for name in sorted(chosen, key=lambda name: (name_of_data(chosen[name]), name)):
+        record = chosen[name]
+        members = record["members"]
+        best = max(members, key=lambda member: member["validation"]["accuracy"])
+        names = [
+            link(runs[member["model"]], f"results/{runs[member['model']]}.json", up)
+            if member["model"] in runs
+            else member["path"]
+            for member in members
+        ]
+        for method, scores in record["methods"].items():
+            rows.append(
+                [
+                    method,
+                    ", ".join(names),
+                    name_of_data(record),
+                    percent(scores["validation"]),
+                    percent(scores["test"]),
+                    f"{100 * (scores['test']['accuracy'] - best['test']['accuracy']):+.2f}",
+                    link(name, f"results/{name}.json", up),
+                ]
+            )
+        weights = [f"{member['weight']:.4g}" for member in members if "weight" in member]
+        in_order = f", weights {', '.join(weights)} in the members' order" if weights else ""
+        notes.append(f"{name}: `{record['command']}`{in_order}; on {record['device']}")
+    titles = ["Ensemble", "Members", "Data", "Validation %", "Test %", "Gain over best member", "Record"]
+    return markdown(titles, rows, notes) if rows else ["", "not measured", ""]
+
+
+def fill(readme, records, root):
+    """Return a README.md's lines with every table filled, and [(line, marker, was stale)] of its tables."""
+    name = readme.relative_to(root)
+    up = "../" * (len(name.parts) - 1)
+    try:
+        lines = readme.read_text(encoding="utf-8").split("\n")
+    except ValueError as error:
+        fail(f"{name} cannot be read as text: {error}")
+    filled, tables, started, in_code = [], [], None, False  # started: the line of an open table
+    for number, line in enumerate(lines, start=1):
+        in_code ^= line.lstrip().startswith("```")
+        match = None if in_code else START.fullmatch(line.strip())
+        if match and started:
+            break
+        if match:
+            kind, _, part = match[1].partition(" ")
+            if kind == "training" and (not part or (root / part).exists()):
+                table = training_table(records, up, part.rstrip("/"))
+            elif match[1] == "ensembles":
+                table = ensembles_table(records, up)
+            else:
+                known = "training, training FOLDER (one that exists) and ensembles"
+                fail(f"{name}:{number}: there is no table {match[1]!r}; there are {known}")
+            filled += [line, *table]
+            started = number
+        elif line.strip() == END and not in_code:
+            if not started:
+                fail(f"{name}:{number}: '{END}' ends nothing; put '<!-- results: training -->' above the table")
+            tables.append((started, lines[started - 1].strip(), lines[started : number - 1] != table))
+            filled.append(line)
+            started = None
+        elif not started:
+            filled.append(line)
+    if started:
+        fail(f"{name}:{started}: the table has no end; put '{END}' below it")
+    return filled, tables
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Fill the tables of results in README.md from results/*.json.")
+    parser.error = fail
+    here = Path(__file__).resolve().parent.parent
+    parser.add_argument("root", nargs="?", type=Path, default=here, help="default: the repository of this tool")
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--fix", action="store_true", help="rewrite stale tables")
+    action.add_argument("--add", type=Path, metavar="FILE", help="a run.json or ensemble.json to copy to results/")
+    parser.add_argument("--name", help="with --add: results/NAME.json is made")
+    parser.add_argument("--data-name", help="with --add: what the tables call the data set")
+    options = parser.parse_args()
+    if not options.root.is_dir():
+        fail(f"there is no folder {options.root}")
+    if bool(options.add) != bool(options.name) or (options.data_name and not options.add):
+        fail("give --add FILE and --name NAME together, and --data-name with them only")
+    if options.add:
+        add_record(options.add, options.name, options.data_name, options.root)
+        return
+
+    records = {file.stem: read_record(file) for file in sorted(options.root.glob("results/*.json"))}
+    readmes = [options.root / "README.md", *sorted(options.root.glob("[!.]*/README.md"))]
+    count, faults = 0, 0
+    for readme in readmes:
+        if not readme.exists():
+            continue
+        lines, tables = fill(readme, records, options.root)
+        stale = [(line, marker) for line, marker, was_stale in tables if was_stale]
+        if stale and options.fix:
+            with written_whole(readme) as beside:
+                beside.write_text("\n".join(lines), encoding="utf-8")
+        for line, marker in stale:
+            place = f"{readme.relative_to(options.root)}:{line}: {marker}"
+            print(f"{place} rewritten" if options.fix else f"{place} is stale: run tools/results.py --fix")
+        count += len(tables)
+        faults += 0 if options.fix else len(stale)
+    if faults:
+        sys.exit(1)
+    print(f"{count} tables of {len(records)} records: all true")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except OSError as error:
+        fail(f"{error.filename} cannot be read or written: {error.strerror}")
