@@ -1,0 +1,32 @@
+PYTHON ?= python3
+BIN := $(CURDIR)/.venv/bin
+
+.PHONY: setup demo test lint
+.DELETE_ON_ERROR:
+
+setup: .venv/installed
+
+.venv/installed: requirements.txt
+	@echo "Installing TensorFlow, Keras and the rest into .venv, a minute or two ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+# Three small networks on scikit-learn's digits, in demo/; what is finished there is not trained again
+demo: setup
+	@mkdir -p demo
+	cd demo && $(call once,lenet-plain,../1.LeNet/lenet.py --epochs 15 --variant plain)
+	cd demo && $(call once,lenet-shift,../1.LeNet/lenet.py --epochs 15 --variant dp_da --augment shift --seed 1)
+	cd demo && $(call once,resnet-8,../4.ResNet/resnet.py --epochs 8 --depth 8 --batch-size 32 --schedule cosine --augment shift)
+	cd demo && $(BIN)/python ../ensemble/voting.py runs/*/model.h5 --out voting
+	cd demo && $(BIN)/python ../ensemble/weighted_mean.py runs/*/model.h5 --out weighted_mean
+	@echo; echo "Pictures: demo/runs/*/curves.png, demo/voting/ensemble.png, demo/weighted_mean/ensemble.png"
+
+once = { [ -f runs/$(1)/run.json ] || $(BIN)/python $(2) --data digits --run $(1); }
+
+test: setup
+	$(BIN)/python -m pytest -n 2
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
