@@ -768,6 +768,17 @@ def test_images_round_trip(run, images, tmp_path):
     assert not list(tmp_path.glob("unfinished-*"))
 
 
+def test_classes_that_are_numbers_keep_their_order(run, tmp_path):
+    for part in ("train", "test"):
+        for name in ("10", "2", "0"):
+            folder = tmp_path / "images" / part / name
+            folder.mkdir(parents=True)
+            Image.new("RGB", (28, 28), (int(name), 0, 0)).save(folder / "a.png")
+    run("tools/images_to_npz.py", "images", "made.npz")
+    with np.load(tmp_path / "made.npz") as made:
+        assert made["classes"].tolist() == ["0", "2", "10"] and made["x_test"][:, 0, 0, 0].tolist() == [0, 2, 10]
+
+
 def empty(folder):
     for path in sorted(folder.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()

@@ -44,11 +44,12 @@ def written_whole(path):
 
 
 def find_images(part):
-    """Return {class: sorted paths of its images} of a folder such as FOLDER/train, sorted by class."""
+    """Return {class: sorted paths of its images} of a folder such as FOLDER/train, sorted by class, 2 before 10."""
     if not part.is_dir():
         fail(f"there is no folder {part}; put the images in {part}/CLASS/")
     entries = sorted(path for path in part.iterdir() if not path.name.startswith("."))
     folders = [path for path in entries if path.is_dir()]
+    folders.sort(key=lambda folder: int(folder.name) if folder.name.isdecimal() else -1)
     if not folders:
         fail(f"{part} has no classes; put the images of each class in a folder of its own, {part}/CLASS/")
     images, left_out = {}, len(entries) - len(folders)
