@@ -87,9 +87,8 @@ def main():
     )
     print("| what | images/s (median) | lowest to highest | times ImageDataGenerator |\n|---|---:|:---:|---:|")
     for name, figures in rates.items():
-        print(
-            f"| {name} | {medians[name]:,.0f} | {min(figures):,.0f} to {max(figures):,.0f} | {medians[name] / base:.2f} |"
-        )
+        spread = f"{min(figures):,.0f} to {max(figures):,.0f}"
+        print(f"| {name} | {medians[name]:,.0f} | {spread} | {medians[name] / base:.2f} |")
 
 
 if __name__ == "__main__":

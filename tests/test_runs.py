@@ -133,6 +133,7 @@ BAD = [
     ("--learning-rate", "nan", "below 1000"),
     ("--precision", "float64", "mixed_bfloat16"),
     ("--run", "../elsewhere", "plain name"),
+    ("--run", "..", "plain name"),
     ("--epochs", None, "expected one argument"),
 ]
 
