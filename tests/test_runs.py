@@ -158,18 +158,7 @@ def test_a_constant_edited_wrongly_is_one_line(name, value, capsys):
 
 
 def test_overrides_take_the_type_of_their_setting():
-    arguments = [
-        "--augment",
-        "none",
-        "--milestones",
-        "0.3,0.6,0.8",
-        "--learning-rate",
-        "1",
-        "--epochs",
-        "3",
-        "--data",
-        "a/b.npz",
-    ]
+    arguments = ["--augment=none", "--milestones=0.3,0.6,0.8", "--learning-rate=1", "--data=a/b.npz"]
     script = load_script("4.ResNet/resnet.py")
     settings, folder = script.read_settings(arguments)
     assert settings["AUGMENT"] == () and settings["MILESTONES"] == (0.3, 0.6, 0.8)
