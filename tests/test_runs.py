@@ -234,8 +234,8 @@ def test_ctrl_c_then_the_same_command_goes_on_and_another_is_refused(run, refuse
     assert process.returncode == 130 and "goes on" in message and "Traceback" not in message
     stopped_at = len(history(folder))
     assert 1 <= stopped_at < 12
-    line = refused("1.LeNet/lenet.py", *command, "--learning-rate", 0.01, "--seed", 1)
-    assert "LEARNING_RATE was 0.05, is 0.01" in line and "SEED was 0, is 1" in line and "EPOCHS" not in line
+    line = refused("1.LeNet/lenet.py", *command, "--learning-rate", 0.02, "--seed", 1)
+    assert "LEARNING_RATE was 0.01, is 0.02" in line and "SEED was 0, is 1" in line and "EPOCHS" not in line
     printed = run("1.LeNet/lenet.py", *command).stdout
     assert f"from epoch {stopped_at + 1}" in printed
     run("1.LeNet/lenet.py", *command[:-1], "unbroken")
