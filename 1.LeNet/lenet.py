@@ -527,16 +527,21 @@ def check_setting(name, value, comment):
     )
     several = re.search(r"any of|each below", comment)
     items = [value] if not several else [] if value == "none" else value.split(",") if value == str(value) else value
-    kind = int if least else float if limit else str
+    whole = least or (words and re.fullmatch(r"[\d, ]+", words[1]))
+    kind = int if whole else float if limit else str
+
+    def fits(item):
+        if words:
+            return str(item) in words[1].split(", ")
+        return int(least[1]) <= item < 1e9 if least else 0 <= item < float(limit[1]) if limit else True
+
     try:
         items = [kind(str(item)) for item in items]
-        allowed = words[1].split(", ") if words else items
-        low, high = (int(least[1]), 1e9) if least else (0, float(limit[1])) if limit else ("", "\uffff")
-        valid = all(item in allowed and low <= item < high for item in items)
+        valid = all(fits(item) for item in items)
     except (TypeError, ValueError):
         valid = False
     if not valid:
-        fail(f"{name} = {value!r} is not allowed; {'a whole number: ' if least else ''}{comment}")
+        fail(f"{name} = {value!r} is not allowed; {'a whole number: ' if whole else ''}{comment}")
     return tuple(items) if several else items[0]
 
 
