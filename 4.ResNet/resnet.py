@@ -4,7 +4,7 @@ He, Zhang, Ren and Sun: Deep Residual Learning for Image Recognition (arXiv 1512
 Identity Mappings in Deep Residual Networks (arXiv 1603.05027).
 
     python resnet.py                                              # the first paper's recipe, on CIFAR-10
-    python resnet.py --data digits --epochs 5                     # offline, half a minute on a laptop
+    python resnet.py --data digits --batch-size 32 --epochs 5     # offline, half a minute on a laptop
     python resnet.py --depth 164 --bottleneck yes --batch-size 64 # the second paper's ResNet-164
     python resnet.py --help                                       # every setting
 
@@ -12,7 +12,7 @@ Needs tensorflow, keras, pandas, scikit-learn, matplotlib and tensorboard. Write
 0-255 pixels, gives class probabilities), run.json, history.csv, curves.png and predictions.npz. An interrupted
 run goes on from its last finished epoch when the same command is given again.
 
-Parameters for 10 classes: ResNet-20 273,658, -32 468,026, -44 662,394, -56 856,762, -110 1,731,418; with bottlenecks
+Parameters for 10 classes: ResNet-20 273,658, -32 468,986, -44 664,314, -56 859,642, -110 1,738,618; with bottlenecks
 ResNet-164 1,727,482, -1001 10,476,922. Test error on CIFAR-10 in the papers: original blocks, ResNet-20 8.75%, -110
 6.43%; pre-activation, -110 6.37%, with bottlenecks -164 5.46%, -1001 4.92% (4.62% with a batch size of 64).
 Time: ResNet-20 trains on about 490 images a second on 2 CPU cores. Accuracies we measured: results/.
@@ -369,7 +369,8 @@ class Checkpoint(keras.callbacks.Callback):
                 arrays = dict(backup)
             self.past = json.loads(str(arrays.pop("past")))
             was = self.past["settings"]
-            changes = [f"{name} was {was[name]}, is {value}" for name, value in settings.items() if was[name] != value]
+            changed = [name for name, value in settings.items() if was.get(name) != value]
+            changes = [f"{name} was {was.get(name)}, is {settings[name]}" for name in changed]
             if changes:
                 fail(f"{folder} is unfinished, but {'; '.join(changes)}. Undo that, or give it another --run NAME")
             for number, variable in enumerate(variables):
@@ -585,7 +586,7 @@ def read_settings(arguments):
     given = {name: text for name, text in vars(given).items() if text is not None}
     settings = {name: check_setting(name, given.get(name, globals()[name]), comments[name]) for name in comments}
     globals().update(settings)
-    if Path(RUN).name != RUN:
+    if not re.fullmatch(r"(?!\.)[\w.+-]*", RUN):
         fail(f"RUN = {RUN!r} is not a plain name for a folder in runs/")
     parts = [f"{name}-{text}" for name, text in given.items() if name not in ("DATA", "RUN")]
     name = "-".join([Path(__file__).stem, Path(DATA).stem, *parts]).lower()

@@ -366,7 +366,8 @@ class Checkpoint(keras.callbacks.Callback):
                 arrays = dict(backup)
             self.past = json.loads(str(arrays.pop("past")))
             was = self.past["settings"]
-            changes = [f"{name} was {was[name]}, is {value}" for name, value in settings.items() if was[name] != value]
+            changed = [name for name, value in settings.items() if was.get(name) != value]
+            changes = [f"{name} was {was.get(name)}, is {settings[name]}" for name in changed]
             if changes:
                 fail(f"{folder} is unfinished, but {'; '.join(changes)}. Undo that, or give it another --run NAME")
             for number, variable in enumerate(variables):
@@ -589,7 +590,7 @@ def read_settings(arguments):
     given = {name: text for name, text in vars(given).items() if text is not None}
     settings = {name: check_setting(name, given.get(name, globals()[name]), comments[name]) for name in comments}
     globals().update(settings)
-    if Path(RUN).name != RUN:
+    if not re.fullmatch(r"(?!\.)[\w.+-]*", RUN):
         fail(f"RUN = {RUN!r} is not a plain name for a folder in runs/")
     parts = [f"{name}-{text}" for name, text in given.items() if name not in ("DATA", "RUN")]
     name = "-".join([Path(__file__).stem, Path(DATA).stem, *parts]).lower()
