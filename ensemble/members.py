@@ -144,6 +144,14 @@ def kept_predictions(path, model, data, hold_out):
     return None
 
 
+def import_script(path):
+    """Return a training script of this collection as a module; importing it imports TensorFlow, quietly."""
+    specification = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    script = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(script)
+    return script
+
+
 @functools.lru_cache(maxsize=1)
 def load_images(data, hold_out):
     """Return what 4.ResNet/resnet.py makes of DATA and HOLD_OUT (None: its own): the images of its split.
@@ -151,10 +159,9 @@ def load_images(data, hold_out):
     Returns {"validation": (x, y), "test": (x, y)}, the number of classes, and the strings and numbers that
     identify them in a file of predictions.
     """
-    specification = importlib.util.spec_from_file_location("resnet", ROOT / "4.ResNet" / "resnet.py")
-    resnet = importlib.util.module_from_spec(specification)
     print("Loading TensorFlow and the images ...", flush=True)
-    specification.loader.exec_module(resnet)  # imports TensorFlow, without its notes on stderr
+    resnet = import_script("4.ResNet/resnet.py")
+    import_script("6.ResNeXt/resnext.py").quick_groups()
     resnet.DATA = data
     resnet.HOLD_OUT = resnet.HOLD_OUT if hold_out is None else hold_out
     images = resnet.load_data()

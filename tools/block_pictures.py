@@ -1,0 +1,384 @@
+"""Draw the block that each network is built of, block.png in each script's folder.
+
+    python tools/block_pictures.py           # all eight, in this repository
+    python tools/block_pictures.py FOLDER    # in another tree, in the folders that stand there
+
+A picture is 8 inches wide, drawn in inches from its lower left corner. Data flow down or to the right.
+"""
+
+import argparse
+import hashlib
+import os
+import re
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, FancyBboxPatch, Rectangle
+
+COLOURS = {
+    "data": "#eceff1",
+    "convolution": "#bbdefb",
+    "normalisation": "#dcedc8",
+    "pooling": "#ffe0b2",
+    "dense": "#d1c4e9",
+    "dropout": "#f8bbd0",
+    "sign": "#ffffff",
+}
+DEPTHS = {  # of VGG
+    "every depth": "#90caf9",
+    "VGG-13 and deeper": "#bbdefb",
+    "VGG-16 and VGG-19": "#e3f2fd",
+    "VGG-19 alone": "#ffffff",
+}
+LINE = "#37474f"
+NORMALISED_RELU = "batch norm., ReLU"
+
+
+# Copied from 4.ResNet/resnet.py
+def fail(message):
+    """Print one line on stderr and exit with status 2."""
+    print(f"{Path(__file__).name}: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+# Copied from 4.ResNet/resnet.py
+@contextmanager
+def written_whole(path):
+    """Give a path beside `path` to write to, which takes its place when it is complete and on the disk."""
+    beside = path.with_name(f"unfinished-{path.name}")
+    yield beside
+    with beside.open("rb+") as file:
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+class Picture:
+    """A figure with boxes, signs, arrows and notes; all places in inches, given by their middle."""
+
+    def __init__(self, title, height):
+        self.figure = Figure(figsize=(8, height), facecolor="white")
+        self.axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, 8), ylim=(0, height))
+        self.axes.set_axis_off()
+        self.note(4, height - 0.25, title, size=13, weight="bold")
+
+    def note(self, x, y, text, size=9, align="center", weight="normal"):
+        text = re.sub(r"(?<=[\dkHW])x(?=[\dkWC])", "\N{MULTIPLICATION SIGN}", text)
+        self.axes.text(x, y, text, fontsize=size, ha=align, va="center", color=LINE, weight=weight, linespacing=1.25)
+
+    def heading(self, x, y, text, align="center"):
+        self.note(x, y, text, 10.5, align, weight="bold")
+
+    def box(self, x, y, text, kind, width=1.9, height=0.36, size=9.5):
+        corner = (x - width / 2, y - height / 2)
+        style = {"facecolor": {**COLOURS, **DEPTHS}[kind], "edgecolor": LINE, "linewidth": 1}
+        rounded = "round,pad=0,rounding_size=0.06"
+        self.axes.add_patch(FancyBboxPatch(corner, width, height, boxstyle=rounded, **style))
+        self.note(x, y, text, size)
+
+    def block(self, x, y, width, height, kind):
+        """A plain rectangle, which stands for numbers rather than for a layer; x and y are its lower left corner."""
+        style = {"facecolor": COLOURS[kind], "edgecolor": LINE, "linewidth": 0.8}
+        self.axes.add_patch(Rectangle((x, y), width, height, **style))
+
+    def sign(self, x, y, text):
+        style = {"facecolor": COLOURS["sign"], "edgecolor": LINE, "linewidth": 1}
+        self.axes.add_patch(Circle((x, y), 0.15, **style))
+        self.note(x, y, text, size=13)
+
+    def arrow(self, *points, dashed=False, head=True):
+        """A line through the points, with its head at the last."""
+        style = {"color": LINE, "linewidth": 1.1, "linestyle": "--" if dashed else "-"}
+        line = points[:-1] if head else points
+        if len(line) > 1:
+            self.axes.plot(*zip(*line, strict=True), **style)
+        if head:
+            tip = {"arrowstyle": "-|>,head_width=0.18,head_length=0.35", "shrinkA": 0, "shrinkB": 0, **style}
+            self.axes.annotate("", points[-1], points[-2], arrowprops=tip)
+
+    def column(self, x, top, items, width=1.9, step=0.56, last=True):
+        """Boxes one below the other, the first at height `top`, joined by arrows; "+" is a sign. Return their heights.
+
+        items: (text, kind); an arrow leads into the first, and out of the last if `last`.
+        """
+        heights = [top - number * step for number in range(len(items))]
+        halves = [0.15 if kind == "sign" else 0.18 for _, kind in items]
+        above = top + step
+        for (text, kind), y, half in zip(items, heights, halves, strict=True):
+            self.arrow((x, above), (x, y + half))
+            self.sign(x, y, text) if kind == "sign" else self.box(x, y, text, kind, width)
+            above = y - half
+        if last:
+            self.arrow((x, above), (x, above - 0.3))
+        return heights
+
+    def row(self, left, y, items, width=1.65, step=1.9):
+        """Boxes one beside the other, the first from `left` on, joined by arrows. items: (text, kind)."""
+        for number, (text, kind) in enumerate(items):
+            x = left + width / 2 + number * step
+            self.box(x, y, text, kind, width)
+            if number > 0:
+                self.arrow((x + width / 2 - step, y), (x - width / 2, y))
+
+
+def lenet():
+    picture = Picture("LeNet-5, on an image of 32x32 pixels", 2.9)
+    maps = [(32, 3), (28, 6), (14, 6), (10, 16), (5, 16)]
+    x, middle, edges = 0.38, 1.5, []
+    for size, count in maps:
+        side, sheets = 0.15 + 0.026 * size, min(count, 8)
+        depth = 0.035 * (sheets - 1)
+        for sheet in reversed(range(sheets)):
+            shift = 0.035 * sheet
+            picture.block(x + shift, middle - side / 2 + shift - depth / 2, side, side, "data")
+        picture.note(x + (side + depth) / 2, middle + side / 2 + depth / 2 + 0.18, f"{size}x{size}x{count}")
+        edges.append((x, x + side + depth))
+        x += side + depth + 0.38
+    for units, height in ((120, 1.3), (84, 1.0), (10, 0.4)):
+        picture.block(x, middle - height / 2, 0.16, height, "dense")
+        picture.note(x + 0.08, middle + height / 2 + 0.18, str(units))
+        edges.append((x, x + 0.16))
+        x += 0.16 + 0.5
+    steps = ["5x5\nconvolution,\nReLU", "2x2\nmax\npooling"] * 2 + ["dense,\nReLU", "dense,\nReLU", "dense,\nsoftmax"]
+    for (_, start), (end, _), text in zip(edges[:-1], edges[1:], steps, strict=True):
+        picture.arrow((start + 0.04, middle), (end - 0.04, middle))
+        picture.note((start + end) / 2, 0.4, text)
+    return picture.figure
+
+
+def nin():
+    picture = Picture("Network in Network: a small network instead of a filter", 5.4)
+    relu, one = ("batch norm.*, ReLU", "normalisation"), ("1x1 convolution", "convolution")
+    picture.heading(1.25, 4.85, "a convolution layer")
+    picture.column(1.25, 4.15, [("kxk convolution", "convolution"), ("ReLU", "normalisation")])
+    picture.heading(3.75, 4.85, "an mlpconv layer")
+    picture.column(3.75, 4.15, [("kxk convolution", "convolution"), relu, one, relu, one, relu])
+    picture.note(2.5, 0.4, "* batch normalisation if BATCH_NORMALISATION\nis yes; the paper has ReLU alone")
+    picture.heading(6.5, 4.85, "the network")
+    network = [
+        ("mlpconv 5x5: 192, 160, 96", "convolution"),
+        ("3x3 max pooling, stride 2", "pooling"),
+        ("dropout", "dropout"),
+        ("mlpconv 5x5: 192, 192, 192", "convolution"),
+        ("3x3 average pooling, stride 2", "pooling"),
+        ("dropout", "dropout"),
+        ("mlpconv 3x3: 192, 192, classes", "convolution"),
+        ("global average pooling, softmax", "pooling"),
+    ]
+    picture.column(6.5, 4.15, network, width=2.6, step=0.52, last=False)
+    return picture.figure
+
+
+def vgg():
+    picture = Picture("VGG: stages of 3x3 convolutions, on an image of 32x32 pixels", 4.5)
+    every, from_13, from_16, only_19 = DEPTHS
+    stages = [(64, (every, from_13)), (128, (every, from_13))]
+    stages += [(filters, (every, every, from_16, only_19)) for filters in (256, 512, 512)]
+    for number, (filters, kinds) in enumerate(stages):
+        x = 0.74 + 1.304 * number
+        picture.heading(x, 3.85, f"{32 >> number}x{32 >> number}")
+        for place, kind in enumerate(kinds):
+            picture.box(x, 3.3 - 0.5 * place, f"3x3, {filters}", kind, width=0.95)
+            if number == 0 or place > 0:
+                picture.arrow((x, 3.62 - 0.5 * place), (x, 3.48 - 0.5 * place))
+        picture.arrow((x, 3.62 - 0.5 * len(kinds)), (x, 1.48))
+        picture.box(x, 1.3, "max pool", "pooling", width=0.95)
+        following = x + 1.304
+        middle = x + 0.652
+        picture.arrow((x + 0.475, 1.3), (middle, 1.3), (middle, 3.63), (following, 3.63), (following, 3.48))
+    picture.heading(7.26, 3.85, "dense")
+    for place, text in enumerate(("4096", "4096", "classes")):
+        picture.box(7.26, 3.3 - 0.5 * place, text, "dense", width=0.95)
+        picture.arrow((7.26, 3.12 - 0.5 * place), (7.26, 2.98 - 0.5 * place))
+    picture.box(7.26, 1.8, "softmax", "dense", width=0.95)
+    text = "Batch normalisation and ReLU follow each convolution and each dense layer of 4096 units,"
+    picture.note(4, 0.84, f"{text}\nand dropout each such dense layer. The convolutions stand in")
+    for number, depths in enumerate(DEPTHS):
+        picture.box(1.12 + 1.92 * number, 0.36, depths, depths, width=1.7)
+    return picture.figure
+
+
+def resnet():
+    picture = Picture("Residual blocks of f filters", 5.7)
+    activation, plus = (NORMALISED_RELU, "normalisation"), ("+", "sign")
+    convolution = ("3x3 convolution, f", "convolution")
+    narrow, widen = ("1x1 convolution, f", "convolution"), ("1x1 convolution, 4f", "convolution")
+    after = [("batch normalisation", "normalisation"), plus, ("ReLU", "normalisation")]
+    blocks = {
+        "original": [convolution, activation, convolution, *after],
+        "pre-activation": [activation, convolution, activation, convolution, plus],
+        "pre-activation, bottleneck": [activation, narrow, activation, convolution, activation, widen, plus],
+    }
+    for number, (title, items) in enumerate(blocks.items()):
+        x = 1.25 + 2.65 * number
+        picture.heading(x, 5.15, title)
+        y = picture.column(x, 4.45, items)[items.index(plus)]
+        picture.arrow((x, 4.83), (x + 1.15, 4.83), (x + 1.15, y), (x + 0.15, y))
+    original = "Where the shape changes, the original shortcut takes every second pixel and adds channels of zeros;"
+    picture.note(4, 0.3, f"{original}\nthe others are a 1x1 convolution, and begin after the first ReLU.")
+    return picture.figure
+
+
+def wide_resnet():
+    picture = Picture("Wide residual network of width k and depth 6n + 4", 5.1)
+    picture.heading(2.2, 4.55, "a block of f filters")
+    activation, convolution = (NORMALISED_RELU, "normalisation"), ("3x3 convolution, f", "convolution")
+    items = [activation, convolution, activation, ("dropout, if any", "dropout"), convolution, ("+", "sign")]
+    sum_y = picture.column(2.2, 3.85, items)[-1]
+    picture.arrow((2.2, 4.23), (3.35, 4.23), (3.35, sum_y), (2.35, sum_y))
+    picture.arrow((2.2, 3.57), (0.62, 3.57), (0.62, 2.35), dashed=True)
+    picture.box(0.62, 2.17, "1x1, f", "convolution", width=0.75)
+    picture.arrow((0.62, 1.99), (0.62, sum_y), (2.05, sum_y), dashed=True)
+    picture.note(
+        2.2, 0.3, "dashed: the shortcut where the shape changes,\nwith a stride of 2 where height and width are halved"
+    )
+    picture.heading(5.9, 4.55, "the network")
+    network = [
+        ("3x3 convolution, 16", "convolution"),
+        ("n blocks, f = 16k", "data"),
+        ("n blocks, f = 32k", "data"),
+        ("n blocks, f = 64k", "data"),
+        (NORMALISED_RELU, "normalisation"),
+        ("global average pooling", "pooling"),
+        ("dense, softmax", "dense"),
+    ]
+    heights = picture.column(5.9, 3.85, network, width=2.2, last=False)
+    for y, size in zip(heights, ("32x32", "32x32", "16x16", "8x8"), strict=False):
+        picture.note(7.4, y, size)
+    return picture.figure
+
+
+def resnext():
+    picture = Picture("Aggregated transformations: a ResNeXt block with 8 groups of 64", 4.6)
+    picture.heading(1.95, 4.05, "8 paths")
+    for x in (0.65, 1.65, 3.25):
+        picture.arrow((1.95, 3.4), (x, 3.4), (x, 3.13))
+        for y, text in zip((2.95, 2.39, 1.83), ("1x1, 64", "3x3, 64", "1x1, 256"), strict=True):
+            picture.box(x, y, text, "convolution", width=0.85)
+            if y > 1.9:
+                picture.arrow((x, y - 0.18), (x, y - 0.38))
+        picture.arrow((x, 1.65), (x, 1.43), (1.95, 1.43), (1.95, 1.23))
+    for y in (2.95, 2.39, 1.83):
+        picture.note(2.45, y, "\N{HORIZONTAL ELLIPSIS}", size=13)
+    picture.note(4.45, 2.39, "=", size=20)
+    picture.heading(6.1, 4.05, "one path with a grouped convolution")
+    grouped = [("1x1 convolution, 512", "convolution"), ("3x3 convolution, 512, 8 groups", "convolution")]
+    picture.column(6.1, 2.95, [*grouped, ("1x1 convolution, 256", "convolution")], width=2.4, last=False)
+    picture.arrow((6.1, 1.65), (6.1, 1.23))
+    for x, beside, end in ((1.95, 3.95, 3.4), (6.1, 7.55, 3.13)):
+        picture.sign(x, 1.08, "+")
+        picture.arrow((x, 3.85), (x, 3.62), (x, end), head=end < 3.4)
+        picture.arrow((x, 3.62), (beside, 3.62), (beside, 1.08), (x + 0.15, 1.08))
+        picture.arrow((x, 0.93), (x, 0.66))
+    text = "A block of the first stage. Batch normalisation follows each convolution; ReLU follows it in the first two,"
+    picture.note(
+        4, 0.33, f"{text}\nand the sum. Where the shape changes, and only there, the shortcut is a 1x1 convolution."
+    )
+    return picture.figure
+
+
+def densenet():
+    picture = Picture("Dense connections: a layer gets all that the layers before it made", 4.85)
+    width, base, first, added = 0.34, 2.75, 0.6, 0.3
+    xs = [0.45 + 1.85 * number for number in range(4)]
+    for number, x in enumerate(xs):
+        top = base + first + added * number
+        picture.block(x, base, width, first, "data")
+        picture.note(x + width / 2, base + first / 2, "k\N{SUBSCRIPT ZERO}")
+        for layer in range(number):
+            picture.block(x, base + first + added * layer, width, added, "convolution")
+            picture.note(x + width / 2, base + first + added * (layer + 0.5), "k")
+        if number < 3:
+            y = top + added / 2
+            picture.arrow((x + width / 2, top), (x + width / 2, y), (x + 0.62, y))
+            picture.box(x + 1.0, y, "layer", "convolution", width=0.76)
+            picture.arrow((x + 1.38, y), (x + 1.85, y))
+            picture.arrow((x + width, base + first / 2), (x + 1.85, base + first / 2))
+    picture.arrow((xs[3] + width, base + first / 2), (xs[3] + 0.85, base + first / 2))
+    picture.note(xs[3] + 1.35, base + first / 2, "next layer,\n\N{HORIZONTAL ELLIPSIS}")
+    picture.note(
+        4,
+        2.5,
+        "A bar stands for the channels of an image, of which each layer adds k (the growth rate) to those that it got.",
+    )
+    picture.heading(0.3, 1.85, "a layer", align="left")
+    picture.note(1.2, 1.85, "(without bottlenecks the last two alone)", align="left")
+    narrow, widen = ("1x1 convolution, 4k", "convolution"), ("3x3 convolution, k", "convolution")
+    activation = (NORMALISED_RELU, "normalisation")
+    picture.row(0.3, 1.45, [activation, narrow, activation, widen])
+    picture.heading(0.3, 0.9, "a transition", align="left")
+    transition = [activation, ("1x1 convolution, C\N{MIDDLE DOT}m", "convolution"), ("2x2 average pooling", "pooling")]
+    picture.row(0.3, 0.5, transition)
+    picture.note(6.85, 0.5, "m: channels so far\nC: compression, 0.5 in BC")
+    return picture.figure
+
+
+def senet():
+    picture = Picture("Squeeze and excitation, in a residual block", 4.6)
+    main, side = 2.4, 5.3
+    picture.arrow((main, 4.05), (main, 3.53))
+    picture.box(main, 3.35, "the block's convolutions", "convolution", width=2.2)
+    picture.note(main - 0.12, 2.5, "HxWxC", align="right")
+    picture.arrow((main, 3.17), (main, 1.5))
+    squeeze = [
+        ("global average pooling", "pooling"),
+        ("dense, C/16, ReLU", "dense"),
+        ("dense, C, sigmoid", "dense"),
+    ]
+    picture.arrow((main, 3.03), (side, 3.03), (side, 2.65))
+    heights = picture.column(side, 2.47, squeeze, width=2.2, last=False)
+    picture.note(6.55, heights[0], "squeeze", align="left")
+    picture.note(6.55, (heights[1] + heights[2]) / 2, "excitation:\nweights from 0 to 1", align="left")
+    picture.arrow((side - 1.1, heights[-1]), (main + 0.15, heights[-1]))
+    picture.sign(main, heights[-1], "\N{MULTIPLICATION SIGN}")
+    picture.note(3.35, heights[-1] + 0.14, "1x1xC")
+    picture.arrow((main, 1.2), (main, 0.85))
+    picture.sign(main, 0.7, "+")
+    picture.arrow((main, 3.8), (0.8, 3.8), (0.8, 0.7), (main - 0.15, 0.7))
+    picture.arrow((main, 0.55), (main, 0.2))
+    picture.note(
+        5.4,
+        0.62,
+        "Each of the C channels is multiplied by a weight of its own,\nwhich depends on the averages of them all.",
+    )
+    return picture.figure
+
+
+PICTURES = {
+    "1.LeNet": lenet,
+    "2.NIN": nin,
+    "3.VGG": vgg,
+    "4.ResNet": resnet,
+    "5.WideResNet": wide_resnet,
+    "6.ResNeXt": resnext,
+    "7.DenseNet": densenet,
+    "8.SENet": senet,
+}
+
+
+def version():
+    """Return this tool's name and hash, by which a picture tells what drew it."""
+    return f"tools/block_pictures.py, sha256 {hashlib.sha256(Path(__file__).read_bytes()).hexdigest()}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Draw block.png in each script's folder.")
+    parser.error = fail
+    here = Path(__file__).resolve().parent.parent
+    parser.add_argument("root", nargs="?", type=Path, default=here, help="default: the repository of this tool")
+    root = parser.parse_args().root
+    folders = [name for name in PICTURES if (root / name).is_dir()]
+    if not folders:
+        fail(f"{root} has none of the folders {', '.join(PICTURES)}")
+    for name in folders:
+        with written_whole(root / name / "block.png") as beside:
+            PICTURES[name]().savefig(beside, dpi=160, metadata={"Comment": f"Drawn by {version()}"})
+        print(f"{name}/block.png")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except OSError as error:
+        fail(f"{error.filename} cannot be written: {error.strerror}")
