@@ -302,6 +302,8 @@ def build_model(shape, classes, mean, variance):
     count, rest = divmod(DEPTH - 4, 3 * in_layer)
     if rest:
         fail(f"DEPTH = {DEPTH} is not {3 * in_layer}n + 4; the paper's are 40, 100, 190 and 250")
+    if not 0 < COMPRESSION <= 1:
+        fail(f"COMPRESSION = {COMPRESSION} is not above 0 and at most 1")
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     weights = {"kernel_initializer": "he_normal", "kernel_regularizer": keras.regularizers.L2(WEIGHT_DECAY / 2)}
 
@@ -316,7 +318,7 @@ def build_model(shape, classes, mean, variance):
     x = layers.Conv2D(first, 3, padding="same", use_bias=False, **weights)(x)
     for stage in range(3):
         if stage > 0:
-            x = convolution(x, int(x.shape[-1] * COMPRESSION), 1)
+            x = convolution(x, max(1, int(x.shape[-1] * COMPRESSION)), 1)
             x = layers.AveragePooling2D(2)(x)
         for _ in range(count):
             added = convolution(x, 4 * GROWTH_RATE, 1) if BOTTLENECK == "yes" else x

@@ -10,7 +10,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("[1-8].*/*.py"))
-assert SCRIPTS == ["1.LeNet/lenet.py", "4.ResNet/resnet.py"]  # a script that is not found is not tested
+assert SCRIPTS == [  # a script that is not found is not tested
+    "1.LeNet/lenet.py",
+    "2.NIN/nin.py",
+    "3.VGG/vgg.py",
+    "4.ResNet/resnet.py",
+    "5.WideResNet/wide_resnet.py",
+    "6.ResNeXt/resnext.py",
+    "7.DenseNet/densenet.py",
+    "8.SENet/senet.py",
+]
 
 
 def run_script(script, *arguments, cwd, status=0):
