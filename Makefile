@@ -25,7 +25,7 @@ demo: setup
 once = { [ -f runs/$(1)/run.json ] || $(BIN)/python $(2) --data digits --run $(1); }
 
 test: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: setup
 	$(BIN)/ruff check

@@ -51,7 +51,7 @@ def history(folder):
     return [{name: value for name, value in row.items() if "second" not in name} for row in rows]
 
 
-@pytest.fixture(scope="module", params=SCRIPTS)
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in SCRIPTS])
 def finished(request, tmp_path_factory):
     """A script copied alone into an empty folder and run there: the folder, the run's folder, what it printed."""
     alone = tmp_path_factory.mktemp("alone")
