@@ -76,7 +76,7 @@ AUGMENT = ("flip", "shift")  # any of flip, shift, rotate, cutout, mixup, cutmix
 FILL = "constant"  # what shift and rotate fill in: the mean colour or a reflection, one of constant, reflect
 EMA = 0.0  # above 0, the result is the moving average of the weights with this decay; below 1
 
-PRECISION = "auto"  # auto: what the GPU is fast in; one of auto, float32, mixed_float16, mixed_bfloat16
+PRECISION = "auto"  # auto: what the GPU or CPU is fast in; one of auto, float32, mixed_float16, mixed_bfloat16
 SELECT = "last"  # the epoch whose weights are kept, best meaning on validation; one of last, best
 SEED = 0  # of the weights, the order of the images and the augmentation; at least 0
 RUN = ""  # name of the run's folder in runs/; if empty, made from the settings on the command line
@@ -378,12 +378,14 @@ class Checkpoint(keras.callbacks.Callback):
 
 # Copied from 4.ResNet/resnet.py
 def precision():
-    """Return the dtype policy: PRECISION, or with auto the one that the first GPU is fast in (a CPU: float32)."""
-    gpus = tf.config.list_physical_devices("GPU")
-    details = tf.config.experimental.get_device_details(gpus[0]) if gpus else {}
-    capability = details.get("compute_capability", (0, 0))
-    fast = "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16" if capability >= (7, 0) else "float32"
-    return fast if PRECISION == "auto" else PRECISION
+    """Return the dtype policy: PRECISION, or with auto the one that the first GPU, or else the CPU, is fast in."""
+    if PRECISION != "auto":
+        return PRECISION
+    if gpus := tf.config.list_physical_devices("GPU"):
+        capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
+        return "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16" if capability >= (7, 0) else "float32"
+    flags = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []
+    return "mixed_bfloat16" if {"avx512_bf16", "amx_bf16"} & set(flags) else "float32"
 
 
 # Copied from 4.ResNet/resnet.py

@@ -75,7 +75,7 @@ AUGMENT = ("flip", "shift")  # any of flip, shift, rotate, cutout, mixup, cutmix
 FILL = "constant"  # what shift and rotate fill in: the mean colour or a reflection, one of constant, reflect
 EMA = 0.0  # above 0, the result is the moving average of the weights with this decay; below 1
 
-PRECISION = "auto"  # auto: what the GPU is fast in; one of auto, float32, mixed_float16, mixed_bfloat16
+PRECISION = "auto"  # auto: what the GPU or CPU is fast in; one of auto, float32, mixed_float16, mixed_bfloat16
 SELECT = "last"  # the epoch whose weights are kept, best meaning on validation; one of last, best
 SEED = 0  # of the weights, the order of the images and the augmentation; at least 0
 RUN = ""  # name of the run's folder in runs/; if empty, made from the settings on the command line
@@ -285,6 +285,30 @@ class EveryStep(keras.optimizers.schedules.LearningRateSchedule):
 
 
 # Network
+# Copied from 4.ResNet/resnet.py
+def quick_normalisation():
+    """Let training on a CPU take TensorFlow's own kernel for batch normalisation: Keras takes a dozen smaller ones.
+
+    The layers stay ordinary ones, whose saved files need nothing from here.
+    """
+    general = layers.BatchNormalization.call
+
+    def call(layer, inputs, training=None, mask=None):
+        images = len(inputs.shape) == 4 and not layer.synchronized and layer.compute_dtype != "float16"
+        if not (training and layer.trainable and images) or tf.config.list_physical_devices("GPU"):
+            return general(layer, inputs, training, mask)
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs, scale=layer.gamma, offset=layer.beta, mean=[], variance=[], epsilon=layer.epsilon
+        )
+        count = tf.cast(tf.size(inputs) / inputs.shape[-1], tf.float32)
+        variance *= (count - 1) / count  # the kernel's is the unbiased estimate
+        for average, now in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+            average.assign(average * layer.momentum + now * (1 - layer.momentum))
+        return outputs
+
+    layers.BatchNormalization.call = call
+
+
 # Differs from 4.ResNet/resnet.py: another network
 def build_model(shape, classes, mean, variance):
     """Return the network for images of `shape` (height, width, 3); mean and variance are those of their colours.
@@ -292,6 +316,7 @@ def build_model(shape, classes, mean, variance):
     Three "mlpconv" parts, each a 5x5 or 3x3 convolution and two of 1x1; between them 3x3 max or average pooling with
     stride 2, and dropout. The last convolution has a filter for each class, averaged over the image.
     """
+    quick_normalisation()
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     weights = {"kernel_initializer": "he_normal", "kernel_regularizer": keras.regularizers.L2(WEIGHT_DECAY / 2)}
 
@@ -384,12 +409,14 @@ class Checkpoint(keras.callbacks.Callback):
 
 # Copied from 4.ResNet/resnet.py
 def precision():
-    """Return the dtype policy: PRECISION, or with auto the one that the first GPU is fast in (a CPU: float32)."""
-    gpus = tf.config.list_physical_devices("GPU")
-    details = tf.config.experimental.get_device_details(gpus[0]) if gpus else {}
-    capability = details.get("compute_capability", (0, 0))
-    fast = "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16" if capability >= (7, 0) else "float32"
-    return fast if PRECISION == "auto" else PRECISION
+    """Return the dtype policy: PRECISION, or with auto the one that the first GPU, or else the CPU, is fast in."""
+    if PRECISION != "auto":
+        return PRECISION
+    if gpus := tf.config.list_physical_devices("GPU"):
+        capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
+        return "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16" if capability >= (7, 0) else "float32"
+    flags = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []
+    return "mixed_bfloat16" if {"avx512_bf16", "amx_bf16"} & set(flags) else "float32"
 
 
 # Copied from 4.ResNet/resnet.py

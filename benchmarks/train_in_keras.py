@@ -91,6 +91,7 @@ def train_as_ancestor(script, folder, stop):
     (x, y), _, _ = script.load_data().values()
     classes = int(y.max()) + 1
     mean, variance = script.colour_moments(x)
+    script.quick_normalisation = script.quick_groups = lambda: None
     model = in_ancestors_style(keras, script.build_model(x.shape[1:], classes, mean, variance))
     model.compile(
         optimizer=keras.optimizers.SGD(script.LEARNING_RATE, script.MOMENTUM, nesterov=True),
