@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))  # where a tool finds common.py
 SCRIPTS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("[1-8].*/*.py"))
 assert SCRIPTS == [  # a script that is not found is not tested
     "1.LeNet/lenet.py",

@@ -5,6 +5,7 @@ import math
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import h5py
 import keras
@@ -412,23 +413,96 @@ def test_grouped_convolutions_see_their_own_group_alone():
         np.testing.assert_allclose(after, expected, rtol=1e-4, atol=1e-5 * np.abs(after).max())
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-def test_the_gradient_of_a_grouped_convolution_is_that_of_convolutions_of_slices(stride):
+@pytest.mark.parametrize("options", [{"strides": 1}, {"strides": 2}, {"dilation_rate": 2}])
+def test_a_grouped_convolution_has_the_values_and_gradients_of_tensorflows(options):
     load_script("6.ResNeXt/resnext.py").quick_groups()
     draw = np.random.default_rng(0)
     x = tf.Variable(draw.normal(size=(2, 8, 8, 12)), dtype="float32")
-    layer = keras.layers.Conv2D(12, 3, stride, padding="same", groups=3, use_bias=False)
+    layer = keras.layers.Conv2D(12, 3, padding="same", groups=3, use_bias=False, **options)
     with tf.GradientTape() as tape:
         ours = layer(x)
-        ours_loss = tf.reduce_sum(ours**2 * tf.cos(ours))
-    ours_gradients = tape.gradient(ours_loss, [x, layer.kernel.value])
+        loss = tf.reduce_sum(ours**2 * tf.cos(ours))
+    ours = [ours, *tape.gradient(loss, [x, layer.kernel.value])]
     kernel = tf.Variable(layer.kernel.numpy())
     with tf.GradientTape() as tape:
-        slices = zip(tf.split(x, 3, axis=-1), tf.split(kernel, 3, axis=-1), strict=True)
-        theirs = tf.concat([tf.nn.conv2d(part, weights, stride, "SAME") for part, weights in slices], axis=-1)
+        theirs = tf.nn.conv2d(x, kernel, layer.strides, "SAME", dilations=layer.dilation_rate)
         loss = tf.reduce_sum(theirs**2 * tf.cos(theirs))
-    for our, their in zip(ours_gradients, tape.gradient(loss, [x, kernel]), strict=True):
+    for our, their in zip(ours, [theirs, *tape.gradient(loss, [x, kernel])], strict=True):
         np.testing.assert_allclose(our, their, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_batch_normalisation_has_the_values_gradients_and_averages_of_its_formula(policy):
+    """Ioffe and Szegedy 2015, section 3; the averages are of the biased variance, as in Keras."""
+    load_script("4.ResNet/resnet.py").quick_normalisation()
+    draw = np.random.default_rng(0)
+    x = draw.normal(1, 2, (6, 5, 4, 3)).round(1)
+    weights = draw.normal(size=x.shape)  # the loss is the outputs' sum with these
+    gamma, beta, epsilon = np.array([1.5, -2.0, 0.5]), np.array([0.0, 3.0, -1.0]), 1e-3
+    layer = keras.layers.BatchNormalization(momentum=0.9, epsilon=epsilon, dtype=policy)
+    layer.build(x.shape)
+    layer.set_weights([gamma, beta, [1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    tensor = tf.constant(x, layer.compute_dtype)
+    x = tensor.numpy().astype(np.float64)  # as that type rounds it
+    with tf.GradientTape() as tape:
+        tape.watch(tensor)
+        outputs = layer(tensor, training=True)
+        loss = tf.reduce_sum(tf.cast(outputs, tf.float32) * weights.astype(np.float32))
+    assert outputs.dtype == layer.compute_dtype
+    gradients = tape.gradient(loss, [tensor, layer.gamma.value, layer.beta.value])
+
+    axes = (0, 1, 2)
+    mean, variance = x.mean(axes), x.var(axes)
+    normal = (x - mean) / np.sqrt(variance + epsilon)
+    to_input = weights - weights.mean(axes) - normal * (weights * normal).mean(axes)
+    expected = [to_input * gamma / np.sqrt(variance + epsilon), (weights * normal).sum(axes), weights.sum(axes)]
+    error = {"float32": 1e-5, "mixed_bfloat16": 2e-2, "mixed_float16": 3e-3}[policy]
+    np.testing.assert_allclose(np.float64(outputs), normal * gamma + beta, atol=8 * error)
+    for gradient, formula in zip(gradients, expected, strict=True):
+        np.testing.assert_allclose(np.float64(gradient), formula, atol=error * np.abs(formula).max())
+    np.testing.assert_allclose(layer.moving_mean, 0.9 * np.array([1, 2, 3]) + 0.1 * mean, rtol=1e-5)
+    np.testing.assert_allclose(layer.moving_variance, 0.9 * np.array([4, 5, 6]) + 0.1 * variance, rtol=1e-5)
+
+
+def test_batch_normalisation_that_is_frozen_or_not_training_uses_its_averages():
+    load_script("4.ResNet/resnet.py").quick_normalisation()
+    x = np.float32([[[[1.0], [2.0]]], [[[3.0], [6.0]]]])
+    layer = keras.layers.BatchNormalization(epsilon=0.0)
+    layer.build(x.shape)
+    layer.set_weights([[2.0], [1.0], [3.0], [4.0]])
+    frozen = keras.layers.BatchNormalization.from_config(layer.get_config() | {"trainable": False})
+    frozen.build(x.shape)
+    frozen.set_weights(layer.get_weights())
+    for outputs in (layer(x, training=False), frozen(x, training=True)):
+        np.testing.assert_allclose(outputs, (x - 3) / 2 * 2 + 1, rtol=1e-6)
+    assert frozen.moving_mean.numpy() == layer.moving_mean.numpy() == 3.0
+    flat = keras.layers.BatchNormalization(epsilon=0.0)  # of a dense layer's outputs: no images
+    np.testing.assert_allclose(flat(np.float32([[1.0], [3.0]]), training=True), [[-1.0], [1.0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "flags", "expected"),
+    [
+        (None, "fpu avx2", "float32"),
+        (None, "fpu avx512_bf16 avx2", "mixed_bfloat16"),
+        (None, "fpu amx_bf16", "mixed_bfloat16"),
+        (None, None, "float32"),
+        ((6, 1), "avx512_bf16", "float32"),
+        ((7, 5), "fpu", "mixed_float16"),
+        ((8, 0), "fpu", "mixed_bfloat16"),
+    ],
+)
+def test_the_precision_is_what_the_device_is_fast_in(gpu, flags, expected, monkeypatch):
+    script = load_script("4.ResNet/resnet.py")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a GPU"] if gpu else [])
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda _: {"compute_capability": gpu})
+    there, text = flags is not None, f"processor: 0\nflags: {flags}\n"
+    info = SimpleNamespace(exists=lambda: there, read_text=lambda: text)
+    monkeypatch.setattr(script, "Path", {"/proc/cpuinfo": info}.__getitem__)
+    assert script.precision() == expected
+    for told in ("float32", "mixed_float16"):
+        script.PRECISION = told
+        assert script.precision() == told
 
 
 # Saved files

@@ -8,12 +8,10 @@ A picture is 8 inches wide, drawn in inches from its lower left corner. Data flo
 
 import argparse
 import hashlib
-import os
 import re
-import sys
-from contextlib import contextmanager
 from pathlib import Path
 
+from common import refuse, written_whole
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, Rectangle
 
@@ -34,24 +32,6 @@ DEPTHS = {  # of VGG
 }
 LINE = "#37474f"
 NORMALISED_RELU = "batch norm., ReLU"
-
-
-# Copied from 4.ResNet/resnet.py
-def fail(message):
-    """Print one line on stderr and exit with status 2."""
-    print(f"{Path(__file__).name}: {message}", file=sys.stderr)
-    sys.exit(2)
-
-
-# Copied from 4.ResNet/resnet.py
-@contextmanager
-def written_whole(path):
-    """Give a path beside `path` to write to, which takes its place when it is complete and on the disk."""
-    beside = path.with_name(f"unfinished-{path.name}")
-    yield beside
-    with beside.open("rb+") as file:
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 class Picture:
@@ -364,13 +344,13 @@ def version():
 
 def main():
     parser = argparse.ArgumentParser(description="Draw block.png in each script's folder.")
-    parser.error = fail
+    parser.error = refuse
     here = Path(__file__).resolve().parent.parent
     parser.add_argument("root", nargs="?", type=Path, default=here, help="default: the repository of this tool")
     root = parser.parse_args().root
     folders = [name for name in PICTURES if (root / name).is_dir()]
     if not folders:
-        fail(f"{root} has none of the folders {', '.join(PICTURES)}")
+        refuse(f"{root} has none of the folders {', '.join(PICTURES)}")
     for name in folders:
         with written_whole(root / name / "block.png") as beside:
             PICTURES[name]().savefig(beside, dpi=160, metadata={"Comment": f"Drawn by {version()}"})
@@ -381,4 +361,4 @@ if __name__ == "__main__":
     try:
         main()
     except OSError as error:
-        fail(f"{error.filename} cannot be written: {error.strerror}")
+        refuse(f"{error.filename} cannot be written: {error.strerror}")

@@ -30,36 +30,18 @@ script that cannot be read, is one line and status 2.
 import argparse
 import ast
 import io
-import os
 import re
 import shutil
 import sys
 import tokenize
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from common import refuse, written_whole
 
 HOME = "4.ResNet/resnet.py"
 PROGRAM_FOLDERS = ("ensemble", "tools", "benchmarks")
 MARK = re.compile(r"# (Copied|Differs) from (\S+\.py)(.*)")
-
-
-# Copied from 4.ResNet/resnet.py
-def fail(message):
-    """Print one line on stderr and exit with status 2."""
-    print(f"{Path(__file__).name}: {message}", file=sys.stderr)
-    sys.exit(2)
-
-
-# Copied from 4.ResNet/resnet.py
-@contextmanager
-def written_whole(path):
-    """Give a path beside `path` to write to, which takes its place when it is complete and on the disk."""
-    beside = path.with_name(f"unfinished-{path.name}")
-    yield beside
-    with beside.open("rb+") as file:
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 @dataclass
@@ -137,7 +119,7 @@ def read_script(root, script):
         source = (root / script).read_text(encoding="utf-8")
         tree = ast.parse(source)
     except (SyntaxError, ValueError) as error:
-        fail(f"{script} cannot be read as Python: {' '.join(str(error).split())}")
+        refuse(f"{script} cannot be read as Python: {' '.join(str(error).split())}")
     lines = source.split("\n")
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     comments = {token.start[0]: token for token in tokens if token.type == tokenize.COMMENT}
@@ -274,14 +256,14 @@ def repair(root, script, repairs):
 
 def main():
     parser = argparse.ArgumentParser(description="Check that what stands twice is a true, marked copy.")
-    parser.error = fail
+    parser.error = refuse
     here = Path(__file__).resolve().parent.parent
     parser.add_argument("root", nargs="?", type=Path, default=here, help="default: the repository of this tool")
     parser.add_argument("--fix", action="store_true", help="rewrite copies, and settings' comments, from home")
     options = parser.parse_args()
     scripts = find_scripts(options.root)
     if not scripts:
-        fail(f"{options.root} has no scripts in folders such as 4.ResNet; give the root of the collection")
+        refuse(f"{options.root} has no scripts in folders such as 4.ResNet; give the root of the collection")
 
     definitions, faults, repairs = check(scripts, options.root)
     for _ in range(2 if options.fix else 0):  # twice: a copy of a setting may follow its new comment
@@ -300,4 +282,4 @@ if __name__ == "__main__":
     try:
         main()
     except OSError as error:
-        fail(f"{error.filename} cannot be read or written: {error.strerror}")
+        refuse(f"{error.filename} cannot be read or written: {error.strerror}")

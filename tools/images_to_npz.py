@@ -12,53 +12,33 @@ A fault in FOLDER is one line, exit status 2, and no file; a file OUT.npz that i
 """
 
 import argparse
-import os
-import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from common import refuse, written_whole
 from PIL import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 SMALLEST = 28  # pixels of height and width, which the training scripts ask for
 
 
-# Copied from 4.ResNet/resnet.py
-def fail(message):
-    """Print one line on stderr and exit with status 2."""
-    print(f"{Path(__file__).name}: {message}", file=sys.stderr)
-    sys.exit(2)
-
-
-# Copied from 4.ResNet/resnet.py
-@contextmanager
-def written_whole(path):
-    """Give a path beside `path` to write to, which takes its place when it is complete and on the disk."""
-    beside = path.with_name(f"unfinished-{path.name}")
-    yield beside
-    with beside.open("rb+") as file:
-        os.fsync(file.fileno())
-    beside.replace(path)
-
-
 def find_images(part):
     """Return {class: sorted paths of its images} of a folder such as FOLDER/train, sorted by class, 2 before 10."""
     if not part.is_dir():
-        fail(f"there is no folder {part}; put the images in {part}/CLASS/")
+        refuse(f"there is no folder {part}; put the images in {part}/CLASS/")
     entries = sorted(path for path in part.iterdir() if not path.name.startswith("."))
     folders = [path for path in entries if path.is_dir()]
     folders.sort(key=lambda folder: int(folder.name) if folder.name.isdecimal() else -1)
     if not folders:
-        fail(f"{part} has no classes; put the images of each class in a folder of its own, {part}/CLASS/")
+        refuse(f"{part} has no classes; put the images of each class in a folder of its own, {part}/CLASS/")
     images, left_out = {}, len(entries) - len(folders)
     for folder in folders:
         files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
         images[folder.name] = [path for path in files if path.suffix.lower() in SUFFIXES and path.is_file()]
         left_out += len(files) - len(images[folder.name])
         if not images[folder.name]:
-            fail(f"{folder} has no {', '.join(SUFFIXES)} images; add some, or remove the class")
+            refuse(f"{folder} has no {', '.join(SUFFIXES)} images; add some, or remove the class")
     if left_out:
         print(f"{part}: left out, being no {', '.join(SUFFIXES)}: {left_out}")
     return images
@@ -69,10 +49,10 @@ def read_image(path):
     try:
         with Image.open(path) as image:
             if image.mode[0] in "IF":  # Pillow would cut these to 8 bits, mostly to plain white
-                fail(f"{path} has more than 8 bits a channel; save it with 8")
+                refuse(f"{path} has more than 8 bits a channel; save it with 8")
             return np.asarray(image.convert("RGB"))
     except Exception as error:  # Pillow raises many kinds on a broken file
-        fail(f"{path} cannot be read as an image: {' '.join(str(error).split())}; replace or remove it")
+        refuse(f"{path} cannot be read as an image: {' '.join(str(error).split())}; replace or remove it")
 
 
 def read_images(files):
@@ -80,14 +60,14 @@ def read_images(files):
     first = read_image(files[0])
     height, width = first.shape[:2]
     if min(height, width) < SMALLEST:
-        fail(f"{files[0]} is {width}x{height} pixels; resize all images to {SMALLEST}x{SMALLEST} or more")
+        refuse(f"{files[0]} is {width}x{height} pixels; resize all images to {SMALLEST}x{SMALLEST} or more")
     images = np.empty((len(files), *first.shape), np.uint8)
     shown = time.monotonic()
     for number, file in enumerate(files):
         image = read_image(file)
         if image.shape != first.shape:
             sizes = f"{image.shape[1]}x{image.shape[0]} pixels, but {files[0]} is {width}x{height}"
-            fail(f"{file} is {sizes}; resize all images to one size")
+            refuse(f"{file} is {sizes}; resize all images to one size")
         images[number] = image
         if time.monotonic() - shown > 2:
             shown = time.monotonic()
@@ -97,22 +77,22 @@ def read_images(files):
 
 def main():
     parser = argparse.ArgumentParser(description="Make a .npz file for training from a folder of images.")
-    parser.error = fail
+    parser.error = refuse
     parser.add_argument("folder", type=Path, help="has train/CLASS/*.png and test/CLASS/*.png (or .jpg, .jpeg)")
     parser.add_argument("out", type=Path, help="the .npz file to make")
     options = parser.parse_args()
     out = options.out
     if out.suffix != ".npz":
-        fail(f"{out} does not end in .npz; give such a name")
+        refuse(f"{out} does not end in .npz; give such a name")
     if out.exists():
-        fail(f"{out} exists; give another name, or remove it first")
+        refuse(f"{out} exists; give another name, or remove it first")
     if not out.parent.is_dir():
-        fail(f"there is no folder {out.parent}; make it first")
+        refuse(f"there is no folder {out.parent}; make it first")
 
     train, test = find_images(options.folder / "train"), find_images(options.folder / "test")
     for part, own, other in (("train", train, test), ("test", test, train)):
         if missing := [name for name in other if name not in own]:
-            fail(f"{options.folder / part} has no folder {missing[0]}; both train and test need every class")
+            refuse(f"{options.folder / part} has no folder {missing[0]}; both train and test need every class")
     files = [file for part in (train, test) for images in part.values() for file in images]
     images = read_images(files)
     labels = [np.repeat(np.arange(len(part)), [len(images) for images in part.values()]) for part in (train, test)]
@@ -129,7 +109,7 @@ def main():
             )
     except OSError as error:
         out.with_name(f"unfinished-{out.name}").unlink(missing_ok=True)
-        fail(f"{out} cannot be written: {error.strerror or error}")
+        refuse(f"{out} cannot be written: {error.strerror or error}")
     height, width = images.shape[1:3]
     print(f"{out}: {count:,} training and {len(files) - count:,} test images of {width}x{height} pixels")
     print(f"{len(train)} classes: {', '.join(train)}")
@@ -139,4 +119,4 @@ if __name__ == "__main__":
     try:
         main()
     except OSError as error:
-        fail(f"{error.filename} cannot be read or written: {error.strerror}")
+        refuse(f"{error.filename} cannot be read or written: {error.strerror}")

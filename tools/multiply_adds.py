@@ -21,10 +21,10 @@ README.md that cannot be used, and bad usage, is one line and status 2.
 import argparse
 import importlib.util
 import math
-import os
 import sys
-from contextlib import contextmanager
 from pathlib import Path
+
+from common import refuse, written_whole
 
 START = "<!-- variants -->"
 END = "<!-- end of variants -->"
@@ -84,24 +84,6 @@ VARIANTS = {  # script: name, settings, the paper's test error on CIFAR-10 in pe
 }
 
 
-# Copied from 4.ResNet/resnet.py
-def fail(message):
-    """Print one line on stderr and exit with status 2."""
-    print(f"{Path(__file__).name}: {message}", file=sys.stderr)
-    sys.exit(2)
-
-
-# Copied from 4.ResNet/resnet.py
-@contextmanager
-def written_whole(path):
-    """Give a path beside `path` to write to, which takes its place when it is complete and on the disk."""
-    beside = path.with_name(f"unfinished-{path.name}")
-    yield beside
-    with beside.open("rb+") as file:
-        os.fsync(file.fileno())
-    beside.replace(path)
-
-
 def count_multiply_adds(model):
     """Return how many multiply-adds the convolutions and dense layers of a Keras model do for one image.
 
@@ -157,17 +139,17 @@ def fill(readme, table):
     try:
         lines = readme.read_text(encoding="utf-8").split("\n")
     except ValueError as error:
-        fail(f"{name} cannot be read as text: {error}")
+        refuse(f"{name} cannot be read as text: {error}")
     places = [number for number, line in enumerate(lines) if line.strip() in (START, END)]
     if [lines[number].strip() for number in places] != [START, END]:
-        fail(f"{name} has no place for the table: it needs the line '{START}' and below it '{END}', once each")
+        refuse(f"{name} has no place for the table: it needs the line '{START}' and below it '{END}', once each")
     start, end = places
     return [*lines[: start + 1], *table, *lines[end:]], start + 1, lines[start + 1 : end] != table
 
 
 def main():
     parser = argparse.ArgumentParser(description="Count parameters and multiply-adds for the tables of variants.")
-    parser.error = fail
+    parser.error = refuse
     here = Path(__file__).resolve().parent.parent
     scripts = {Path(script).parent.name: Path(script).name for script in VARIANTS}
     parser.add_argument("folders", nargs="*", type=Path, help="default: all eight of this repository")
@@ -176,10 +158,10 @@ def main():
     folders = [folder.resolve() for folder in options.folders] or [here / name for name in scripts]
     for folder in folders:
         if folder.name not in scripts:
-            fail(f"{folder.name} is no folder with variants; there are {', '.join(scripts)}")
+            refuse(f"{folder.name} is no folder with variants; there are {', '.join(scripts)}")
         for name in (scripts[folder.name], "README.md"):
             if not (folder / name).is_file():
-                fail(f"there is no {folder / name}")
+                refuse(f"there is no {folder / name}")
         fill(folder / "README.md", [])  # fails now rather than after a minute
 
     count, faults = 0, 0
@@ -204,4 +186,4 @@ if __name__ == "__main__":
     try:
         main()
     except OSError as error:
-        fail(f"{error.filename} cannot be read or written: {error.strerror}")
+        refuse(f"{error.filename} cannot be read or written: {error.strerror}")

@@ -26,11 +26,11 @@ table that cannot be read, and bad usage, is one line and status 2.
 import argparse
 import json
 import math
-import os
 import re
 import sys
-from contextlib import contextmanager
 from pathlib import Path
+
+from common import refuse, written_whole
 
 START = re.compile(r"<!-- results: *(.*?) *-->")
 END = "<!-- end of results -->"
@@ -55,24 +55,6 @@ OF_METHOD = {"validation.accuracy": float, "test.accuracy": float}
 KINDS = {str: "a text", int: "a whole number", float: "a number", list: "a list", dict: "a group of values"}
 
 
-# Copied from 4.ResNet/resnet.py
-def fail(message):
-    """Print one line on stderr and exit with status 2."""
-    print(f"{Path(__file__).name}: {message}", file=sys.stderr)
-    sys.exit(2)
-
-
-# Copied from 4.ResNet/resnet.py
-@contextmanager
-def written_whole(path):
-    """Give a path beside `path` to write to, which takes its place when it is complete and on the disk."""
-    beside = path.with_name(f"unfinished-{path.name}")
-    yield beside
-    with beside.open("rb+") as file:
-        os.fsync(file.fileno())
-    beside.replace(path)
-
-
 # Records
 def check_fields(record, fields, file, within=""):
     """Fail unless the record has every field, of its kind: a number from 0 up, an accuracy at most 1."""
@@ -80,14 +62,14 @@ def check_fields(record, fields, file, within=""):
         value = record
         for name in field.split("."):
             if not isinstance(value, dict) or name not in value:
-                fail(f"{file} lacks {within}{field}; record a finished run")
+                refuse(f"{file} lacks {within}{field}; record a finished run")
             value = value[name]
         kinds = (int, float) if kind is float else kind
         if not isinstance(value, kinds) or isinstance(value, bool):
-            fail(f"{file} has {value!r} as {within}{field}, which must be {KINDS[kind]}; record a finished run")
+            refuse(f"{file} has {value!r} as {within}{field}, which must be {KINDS[kind]}; record a finished run")
         limit = 1 if field.endswith("accuracy") else math.inf
         if kind in (int, float) and not (0 <= value <= limit and math.isfinite(value)):
-            fail(f"{file} has {value!r} as {within}{field}, which cannot be; record a finished run")
+            refuse(f"{file} has {value!r} as {within}{field}, which cannot be; record a finished run")
 
 
 def read_record(file):
@@ -95,9 +77,9 @@ def read_record(file):
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        fail(f"{file} cannot be read as JSON: {error}")
+        refuse(f"{file} cannot be read as JSON: {error}")
     if not isinstance(record, dict) or not {"settings", "methods"} & record.keys():
-        fail(f"{file} is no record of a run or an ensemble: it has neither settings nor methods; remove it")
+        refuse(f"{file} is no record of a run or an ensemble: it has neither settings nor methods; remove it")
     if "data_name" in record:
         check_fields(record, {"data_name": str}, file)
     if "settings" in record:
@@ -105,7 +87,7 @@ def read_record(file):
     else:
         check_fields(record, OF_ENSEMBLE, file)
         if not record["members"]:
-            fail(f"{file} has no members; record a finished ensemble")
+            refuse(f"{file} has no members; record a finished ensemble")
         for number, member in enumerate(record["members"]):
             check_fields(member, OF_MEMBER, file, f"members[{number}].")
             if "weight" in member:
@@ -121,10 +103,10 @@ def add_record(file, name, data_name, root):
     if data_name:
         record["data_name"] = data_name
     if not re.fullmatch(r"\w[\w.-]*", name):
-        fail(f"--name {name!r} cannot be a file's name; use letters, digits, '.', '-' and '_'")
+        refuse(f"--name {name!r} cannot be a file's name; use letters, digits, '.', '-' and '_'")
     target = root / "results" / f"{name}.json"
     if target.exists():
-        fail(f"{target} exists; give another --name")
+        refuse(f"{target} exists; give another --name")
     target.parent.mkdir(exist_ok=True)
     with written_whole(target) as beside:
         beside.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -239,7 +221,7 @@ def fill(readme, records, root):
     try:
         lines = readme.read_text(encoding="utf-8").split("\n")
     except ValueError as error:
-        fail(f"{name} cannot be read as text: {error}")
+        refuse(f"{name} cannot be read as text: {error}")
     filled, tables, started, in_code = [], [], None, False  # started: the line of an open table
     for number, line in enumerate(lines, start=1):
         in_code ^= line.lstrip().startswith("```")
@@ -254,25 +236,25 @@ def fill(readme, records, root):
                 table = ensembles_table(records, up)
             else:
                 known = "training, training FOLDER (one that exists) and ensembles"
-                fail(f"{name}:{number}: there is no table {match[1]!r}; there are {known}")
+                refuse(f"{name}:{number}: there is no table {match[1]!r}; there are {known}")
             filled += [line, *table]
             started = number
         elif line.strip() == END and not in_code:
             if not started:
-                fail(f"{name}:{number}: '{END}' ends nothing; put '<!-- results: training -->' above the table")
+                refuse(f"{name}:{number}: '{END}' ends nothing; put '<!-- results: training -->' above the table")
             tables.append((started, lines[started - 1].strip(), lines[started : number - 1] != table))
             filled.append(line)
             started = None
         elif not started:
             filled.append(line)
     if started:
-        fail(f"{name}:{started}: the table has no end; put '{END}' below it")
+        refuse(f"{name}:{started}: the table has no end; put '{END}' below it")
     return filled, tables
 
 
 def main():
     parser = argparse.ArgumentParser(description="Fill the tables of results in README.md from results/*.json.")
-    parser.error = fail
+    parser.error = refuse
     here = Path(__file__).resolve().parent.parent
     parser.add_argument("root", nargs="?", type=Path, default=here, help="default: the repository of this tool")
     action = parser.add_mutually_exclusive_group()
@@ -282,9 +264,9 @@ def main():
     parser.add_argument("--data-name", help="with --add: what the tables call the data set")
     options = parser.parse_args()
     if not options.root.is_dir():
-        fail(f"there is no folder {options.root}")
+        refuse(f"there is no folder {options.root}")
     if bool(options.add) != bool(options.name) or (options.data_name and not options.add):
-        fail("give --add FILE and --name NAME together, and --data-name with them only")
+        refuse("give --add FILE and --name NAME together, and --data-name with them only")
     if options.add:
         add_record(options.add, options.name, options.data_name, options.root)
         return
@@ -314,4 +296,4 @@ if __name__ == "__main__":
     try:
         main()
     except OSError as error:
-        fail(f"{error.filename} cannot be read or written: {error.strerror}")
+        refuse(f"{error.filename} cannot be read or written: {error.strerror}")

@@ -1,0 +1,24 @@
+"""What the tools share: how they refuse, and how they write."""
+
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+
+# Copied from ensemble/members.py
+def refuse(message):
+    """Print one line on stderr and exit with status 2."""
+    print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+# Copied from 4.ResNet/resnet.py
+@contextmanager
+def written_whole(path):
+    """Give a path beside `path` to write to, which takes its place when it is complete and on the disk."""
+    beside = path.with_name(f"unfinished-{path.name}")
+    yield beside
+    with beside.open("rb+") as file:
+        os.fsync(file.fileno())
+    beside.replace(path)
