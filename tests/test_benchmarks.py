@@ -33,6 +33,14 @@ def test_a_row_has_ours_the_ancestors_and_an_empty_column_where_torch_is_missing
     assert list(tmp_path.iterdir()) == [no_torch]
 
 
+def test_the_readmes_figures_of_speed_stand_in_the_tables():
+    section = (ROOT / "README.md").read_text().split("\n## Speed\n")[1].split("\n## ")[0]
+    figures = re.findall(r"(?<![\w-])\d[\d,]*(?:\.\d+)?(?![\w-])", section)
+    measured = (ROOT / "benchmarks/README.md").read_text()
+    missing = [figure for figure in figures if not re.search(rf"(?<![\d,.]){re.escape(figure)}(?!\d)", measured)]
+    assert len(figures) > 6 and not missing
+
+
 def test_an_unknown_network_is_refused(refused):
     assert "--networks AlexNet: there are LeNet, NIN" in refused("benchmarks/training.py", "--networks", "AlexNet")
 

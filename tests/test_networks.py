@@ -441,7 +441,7 @@ def test_batch_normalisation_has_the_values_gradients_and_averages_of_its_formul
     gamma, beta, epsilon = np.array([1.5, -2.0, 0.5]), np.array([0.0, 3.0, -1.0]), 1e-3
     layer = keras.layers.BatchNormalization(momentum=0.9, epsilon=epsilon, dtype=policy)
     layer.build(x.shape)
-    layer.set_weights([gamma, beta, [1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    layer.set_weights([gamma, beta, np.array([1, 2, 3]), np.array([4, 5, 6])])
     tensor = tf.constant(x, layer.compute_dtype)
     x = tensor.numpy().astype(np.float64)  # as that type rounds it
     with tf.GradientTape() as tape:
@@ -469,7 +469,7 @@ def test_batch_normalisation_that_is_frozen_or_not_training_uses_its_averages():
     x = np.float32([[[[1.0], [2.0]]], [[[3.0], [6.0]]]])
     layer = keras.layers.BatchNormalization(epsilon=0.0)
     layer.build(x.shape)
-    layer.set_weights([[2.0], [1.0], [3.0], [4.0]])
+    layer.set_weights([np.array([value]) for value in (2.0, 1.0, 3.0, 4.0)])
     frozen = keras.layers.BatchNormalization.from_config(layer.get_config() | {"trainable": False})
     frozen.build(x.shape)
     frozen.set_weights(layer.get_weights())
