@@ -493,6 +493,7 @@ def train(settings, folder):
         ],
         verbose=1 if sys.stdout.isatty() else 2,
     )
+    keras.config.set_dtype_policy("float32")  # whatever trained it, any device can use the result
     result = build_model(x.shape[1:], classes, mean, variance)  # of no strategy
     result.set_weights(checkpoint.best_weights or model.get_weights())
     with written_whole(folder / "model.h5") as path:

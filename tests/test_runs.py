@@ -94,6 +94,7 @@ def test_the_record_holds_every_setting_and_true_figures(finished):
         and record["classes"] == 10
     )
     assert record["seconds"] > 0 and record["images_per_second"] > 0
+    assert record["precision"] == module.precision()
 
 
 def test_the_model_file_gives_the_predictions_kept_beside_it(finished):
@@ -109,6 +110,7 @@ def test_the_model_file_gives_the_predictions_kept_beside_it(finished):
             assert np.array_equal(data[part][1], predictions[f"{part}_labels"])
     with h5py.File(folder / "model.h5") as file:
         assert "optimizer_weights" not in file and "training_config" not in file.attrs
+    assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}  # whatever the training's precision
 
 
 def test_the_history_has_a_row_an_epoch(finished):
