@@ -350,19 +350,41 @@ def result_folder(script, members, out, settings):
     return folder
 
 
+def score_members(members):
+    """Return the score of each member on both parts, [{"validation": {...}, "test": {...}}], and the best one's number.
+
+    The best is the most accurate on validation, and of equally accurate ones the one of the least loss.
+    """
+    scores = [{part: score(member.probabilities[part], member.labels[part]) for part in PARTS} for member in members]
+    best = max(
+        range(len(members)),
+        key=lambda i: (scores[i]["validation"]["accuracy"], -scores[i]["validation"]["loss"]),
+    )
+    return scores, best
+
+
 def report(script, members, methods, out, seconds, settings=None, weights=None):
     """Write the record and the picture of an ensemble, unless they are there, and print its table.
 
     methods: {name: {"validation": {"accuracy": ...}, "test": ...}}; seconds: what they took; settings: more of
     the command for the record, a dictionary; weights: one number a member.
     """
-    folder = result_folder(script, members, out, settings or {})
-    scores = [{part: score(member.probabilities[part], member.labels[part]) for part in PARTS} for member in members]
-    best = max(
-        range(len(members)),
-        key=lambda i: (scores[i]["validation"]["accuracy"], -scores[i]["validation"]["loss"]),
-    )
+    scores, best = score_members(members)
     print_table(members, scores, methods, weights, best)
+    rows = scores
+    if weights is not None:
+        rows = [row | {"weight": float(weight)} for row, weight in zip(scores, weights, strict=True)]
+    record = {"methods": methods, **(settings or {}), "seconds": seconds}
+    folder = result_folder(script, members, out, settings or {})
+    write_result(folder, script, members, rows, record, lambda: draw(members, scores, methods, weights, best))
+
+
+def write_result(folder, script, members, rows, record, draw_figure):
+    """Write ensemble.json and ensemble.png to a folder, unless they are there, and say so.
+
+    rows: what the record says of each member, dictionaries; record: what it says besides of the ensemble;
+    draw_figure: returns the picture.
+    """
     if (folder / "ensemble.json").exists():
         print(f"\nThis result is already in {folder}, which stays as it was.")
         return
@@ -375,25 +397,17 @@ def report(script, members, methods, out, seconds, settings=None, weights=None):
         "split": members[0].split,
         "classes": members[0].probabilities["test"].shape[1],
         "members": [
-            {
-                "path": str(member.path),
-                "model": member.model,
-                "parameters": member.parameters,
-                **scores[i],
-                **({} if weights is None else {"weight": float(weights[i])}),
-            }
-            for i, member in enumerate(members)
+            {"path": str(member.path), "model": member.model, "parameters": member.parameters, **row}
+            for member, row in zip(members, rows, strict=True)
         ],
-        "methods": methods,
-        **(settings or {}),
-        "seconds": seconds,
+        **record,
         "device": describe_computer(),
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with written_whole(folder / "ensemble.png") as path:
-            draw(members, scores, methods, weights, best).savefig(path, dpi=150)
+            draw_figure().savefig(path, dpi=150)
         with written_whole(folder / "ensemble.json") as path:
             path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     except OSError as error:

@@ -40,19 +40,13 @@ def weightings(members, steps):
     return np.column_stack([units, left])
 
 
-def search(probabilities, labels, step=STEP):
-    """Return the best weighting in units of `step`, int64 (members,), and its accuracy.
+def correct_counts(probabilities, labels, units, groups):
+    """Return how many images of each group the mean of each weighting has right, int64 (ways, groups).
 
-    probabilities: float64 (members, n, classes); labels: int64 (n,). Every weighting is tried. Best is the
-    highest accuracy, then the smallest squared distance to equal weights, then the first in lexicographic order.
+    probabilities: float64 (members, n, classes); labels and groups: int64 (n,), groups from 0 up; units: int64 (ways,
+    members), from 0 up.
     """
-    count, images, classes = probabilities.shape
-    steps = steps_in_one(step)
-    ways = math.comb(steps + count - 1, count - 1)
-    if ways > MOST_WEIGHTINGS:
-        refuse(f"{count} members and --step {step:g} make {ways:,} weightings; take a coarser step or fewer members")
-    units = weightings(count, steps)
-
+    images, classes = probabilities.shape[1:]
     # A mean is right on an image if the label's lead over every other class, weighted and summed, is at least 0;
     # over classes before the label more than 0, because argmax takes the first of equal classes.
     leads = probabilities[:, np.arange(images), labels][:, :, np.newaxis] - probabilities
@@ -63,7 +57,7 @@ def search(probabilities, labels, step=STEP):
     # change, and of their classes only the rivals: those that lead the label in some members and not in all.
     lost = leads < needed
     rivals = lost.any(axis=0)
-    always_right = int((~rivals.any(axis=1)).sum())
+    always_right = np.bincount(groups[~rivals.any(axis=1)], minlength=groups.max() + 1)
     rivals[lost.all(axis=0).any(axis=1)] = False  # these images are always wrong
     rival_count = rivals.sum(axis=1)
     open_images = np.argsort(-rival_count, kind="stable")[: np.count_nonzero(rival_count)]
@@ -74,18 +68,38 @@ def search(probabilities, labels, step=STEP):
         rival = ranked[: len(image), rank]
         contests.append((leads[:, image, rival], needed[image, rival]))
 
-    correct = np.empty(len(units), np.int64)
+    in_group = np.eye(groups.max() + 1, dtype=np.float32)[groups[open_images]]
+    correct = np.empty((len(units), groups.max() + 1), np.int64)
     rows = max(1, 2_000_000 // max(1, len(open_images)))  # 16 MB of sums at a time
-    for start in progress(range(0, len(units), rows), f"{ways:,} weightings"):
+    for start in progress(range(0, len(units), rows), f"{len(units):,} weightings"):
         some = units[start : start + rows].astype(np.float64)
         right = np.ones((len(some), len(open_images)), bool)
         for lead, least in contests:
             right[:, : len(least)] &= some @ lead >= least
-        correct[start : start + rows] = always_right + right.sum(axis=1)
+        correct[start : start + rows] = always_right + np.rint(right.astype(np.float32) @ in_group)
+    return correct
 
-    winners = units[correct == correct.max()]
-    distances = ((count * winners - steps) ** 2).sum(axis=1)  # in whole numbers, so that equal ones are equal
-    return winners[distances.argmin()], float(correct.max() / images)
+
+def most_equal(units):
+    """Return the first of the weightings that are nearest to equal weights, int64 (members,)."""
+    distances = ((units.shape[1] * units - units.sum(axis=1, keepdims=True)) ** 2).sum(axis=1)  # exact: whole numbers
+    return units[distances.argmin()]
+
+
+def search(probabilities, labels, step=STEP):
+    """Return the best weighting in units of `step`, int64 (members,), and its accuracy.
+
+    probabilities: float64 (members, n, classes); labels: int64 (n,). Every weighting is tried. Best is the
+    highest accuracy, then the smallest squared distance to equal weights, then the first in lexicographic order.
+    """
+    count = len(probabilities)
+    steps = steps_in_one(step)
+    ways = math.comb(steps + count - 1, count - 1)
+    if ways > MOST_WEIGHTINGS:
+        refuse(f"{count} members and --step {step:g} make {ways:,} weightings; take a coarser step or fewer members")
+    units = weightings(count, steps)
+    correct = correct_counts(probabilities, labels, units, np.zeros_like(labels))[:, 0]
+    return most_equal(units[correct == correct.max()]), float(correct.max() / len(labels))
 
 
 def weighted_mean(probabilities, units):

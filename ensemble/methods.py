@@ -1,0 +1,217 @@
+"""The ways to combine the members of an ensemble, all in one form, so that they can be compared.
+
+A method is a function of the members' probabilities on the validation images, float64 (members, n, classes), the
+labels, int64 (n,), and the number of each image's fold, int64 (n,). It returns a function that combines probabilities
+of the same members on any images into those of the ensemble, float64 (n, classes); and what it gives the validation
+images themselves, each learnt without the fold that the image is in, so that it does not flatter.
+"""
+
+import math
+
+import numpy as np
+from scipy.linalg import solve_triangular
+from scipy.optimize import nnls
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+from voting import hard_voting, soft_voting
+from weighted_mean import MOST_WEIGHTINGS, STEP, correct_counts, most_equal, steps_in_one, weightings
+
+LEAST = 1e-7  # a probability of 0 would make a logarithm infinite
+GAP = 1e-9  # nats per image that the likelihood weights may be from the best
+ROUNDS = 50  # of greedy selection
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of stacking: scikit-learn's C, of which cross-validation chooses one
+FOLDS = 5
+
+
+def make_folds(labels):
+    """Return the number of each image's fold, int64 (n,): of every class about as many in each."""
+    folds = np.empty(len(labels), np.int64)
+    for number, (_, images) in enumerate(StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(labels, labels)):
+        folds[images] = number
+    return folds
+
+
+def without_fold(learn, probabilities, labels, folds):
+    """Return what learn(probabilities, labels) gives each image when it learnt from the other folds, (n, classes)."""
+    outputs = np.empty(probabilities.shape[1:])
+    for fold in range(folds.max() + 1):
+        rest = folds != fold
+        outputs[~rest] = learn(probabilities[:, rest], labels[rest])(probabilities[:, ~rest])
+    return outputs
+
+
+def by_weights(weights):
+    """Return the function that combines by a mean with these weights, (members,) from 0 up."""
+    return lambda probabilities: np.tensordot(weights / weights.sum(), probabilities, axes=1)
+
+
+# Methods that learn nothing
+def votes(probabilities):
+    """Return the winners of hard voting as probabilities of 1, float64 (n, classes)."""
+    return np.eye(probabilities.shape[2])[hard_voting(probabilities)]
+
+
+def log_probabilities(probabilities):
+    """Return the logarithms of probabilities of any shape, of none below LEAST."""
+    return np.log(np.maximum(probabilities, LEAST))
+
+
+def geometric_mean(probabilities):
+    """Return the members' geometric mean, scaled to sum to 1, float64 (n, classes): the logarithmic opinion pool."""
+    logs = log_probabilities(probabilities).mean(axis=0)
+    powers = np.exp(logs - logs.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def fixed(combine):
+    """Return the method that combines by this function, whatever the validation images are."""
+    return lambda probabilities, labels, folds: (combine, combine(probabilities))
+
+
+# Methods that choose weights
+def best_of(units, choose):
+    """Return the method that takes the most accurate of the weightings, int64 (ways, members).
+
+    choose: takes those that are equally accurate, and returns one.
+    """
+
+    def method(probabilities, labels, folds):
+        correct = correct_counts(probabilities, labels, units, folds)
+
+        def winner(correct):
+            return by_weights(choose(units[correct == correct.max()]))
+
+        outputs = np.empty(probabilities.shape[1:])
+        for fold in range(folds.max() + 1):
+            own = folds == fold
+            outputs[own] = winner(correct.sum(axis=1) - correct[:, fold])(probabilities[:, own])
+        return winner(correct.sum(axis=1)), outputs
+
+    return method
+
+
+def ancestors_weightings(members):
+    """Return the weightings that zytx121/keras_ensemble_cifar10 tries, in tenths, int64 (ways, members).
+
+    Every member but the last is given 0, 0.1, ..., 1, and the last what is left of members - 1; so it counts for more.
+    """
+    others = np.stack(np.meshgrid(*[np.arange(11)] * (members - 1), indexing="ij"), axis=-1).reshape(-1, members - 1)
+    return np.column_stack([others, 10 * (members - 1) - others.sum(axis=1)])
+
+
+def likelihood_weights(probabilities, labels):
+    """Return the weights of greatest likelihood, float64 (members,), and how far from it they can be at most.
+
+    Maximises the mean of log(sum over m of w[m] * p[m]), p[m] being what member m gives the label, over weights that
+    are not negative and sum to 1: a concave problem. With ratios r[m] = p[m] / (w . p), no weights gain more than
+    max over m of mean(r[m]) - 1 nats per image over w (the duality gap), which is brought below GAP.
+
+    Solved by sequential quadratic programming, each step a least-squares problem with weights from 0 up (Kim,
+    Carbonetto, Stephens and Anitescu, arXiv 1806.01412): leaving out that they sum to 1, and adding their sum to the
+    loss, gives the same minimum.
+    """
+    given = np.maximum(probabilities[:, np.arange(len(labels)), labels], LEAST).T  # (n, members)
+    count = given.shape[1]
+    weights = np.full(count, 1 / count)
+
+    def loss(weights):
+        return weights.sum() - np.log(np.maximum(given @ weights, 1e-300)).mean()
+
+    for _ in range(100):
+        ratios = given / (given @ weights)[:, np.newaxis]
+        slopes = ratios.mean(axis=0)
+        if slopes.max() - 1 <= GAP:
+            break
+        curvature = ratios.T @ ratios / len(ratios)
+        lower = np.linalg.cholesky(curvature + 1e-10 * np.trace(curvature) * np.eye(count))
+        target = nnls(lower.T, solve_triangular(lower, 2 * slopes - 1, lower=True))[0]
+        length, before = 1.0, loss(weights)
+        while loss(weights + length * (target - weights)) > before and length > 1e-12:
+            length /= 2
+        weights = weights + length * (target - weights)
+        weights = weights / weights.sum()
+    return weights, float(max(0.0, slopes.max() - 1))
+
+
+def likelihood(probabilities, labels, folds):
+    """The method that takes the mean with the weights of greatest likelihood."""
+
+    def learn(probabilities, labels):
+        return by_weights(likelihood_weights(probabilities, labels)[0])
+
+    return learn(probabilities, labels), without_fold(learn, probabilities, labels, folds)
+
+
+def greedy_counts(probabilities, labels):
+    """Return how often greedy selection takes each member, int64 (members,).
+
+    Caruana, Niculescu-Mizil, Crew and Ksikes 2004: from nothing, ROUNDS times the member is added, any number of
+    times, that makes the mean of those taken most accurate (of equally accurate ones, the one of the least loss); what
+    counts is the shortest of the most accurate ensembles on the way.
+    """
+    images = np.arange(len(labels))
+    total = np.zeros(probabilities.shape[1:])
+    taken, best = [], (-1.0, 0)
+    for size in range(1, ROUNDS + 1):
+        means = [(total + member) / size for member in probabilities]
+        merits = [
+            ((mean.argmax(axis=1) == labels).mean(), log_probabilities(mean[images, labels]).mean()) for mean in means
+        ]
+        choice = max(range(len(means)), key=merits.__getitem__)
+        total += probabilities[choice]
+        taken.append(choice)
+        if merits[choice][0] > best[0]:
+            best = merits[choice][0], size
+    return np.bincount(taken[: best[1]], minlength=len(probabilities))
+
+
+def greedy(probabilities, labels, folds):
+    """The method that takes the mean of the members that greedy selection chooses."""
+
+    def learn(probabilities, labels):
+        return by_weights(greedy_counts(probabilities, labels))
+
+    return learn(probabilities, labels), without_fold(learn, probabilities, labels, folds)
+
+
+@threadpool_limits.wrap(limits=1)  # threads that wait for each other make so small a problem many times slower
+def stacking(probabilities, labels, folds):
+    """The method that stacks (Wolpert 1992): multinomial logistic regression on all members' log-probabilities.
+
+    Of the PENALTIES that one is taken that gives the other folds' images the least loss.
+    """
+
+    def learn(penalty, images):
+        regression = LogisticRegression(C=penalty, max_iter=1000, tol=1e-3)
+        model = make_pipeline(StandardScaler(), regression).fit(features(probabilities[:, images]), labels[images])
+        return lambda probabilities: model.predict_proba(features(probabilities))
+
+    def features(probabilities):
+        return np.concatenate(log_probabilities(probabilities), axis=1)
+
+    numbers = range(folds.max() + 1)
+    outputs = np.empty((len(PENALTIES), *probabilities.shape[1:]))
+    for fold in numbers:
+        for i, penalty in enumerate(PENALTIES):
+            outputs[i, folds == fold] = learn(penalty, folds != fold)(probabilities[:, folds == fold])
+    losses = -log_probabilities(outputs[:, np.arange(len(labels)), labels])  # (penalties, n)
+    kept = np.empty(probabilities.shape[1:])
+    for fold in numbers:
+        kept[folds == fold] = outputs[losses[:, folds != fold].mean(axis=1).argmin(), folds == fold]
+    return learn(PENALTIES[losses.mean(axis=1).argmin()], slice(None)), kept
+
+
+def methods_for(members):
+    """Return {name: method} for this many members, and {name: why} of those that so many make impossible."""
+    steps = steps_in_one(STEP)
+    ways = {"grid": math.comb(steps + members - 1, members - 1), "ancestor's grid": 11 ** (members - 1)}
+    left_out = {name: f"{count:,} weightings" for name, count in ways.items() if count > MOST_WEIGHTINGS}
+    methods = {"hard voting": fixed(votes), "soft voting": fixed(soft_voting), "geometric mean": fixed(geometric_mean)}
+    if "grid" not in left_out:
+        methods["grid"] = best_of(weightings(members, steps), most_equal)
+    if "ancestor's grid" not in left_out:
+        methods["ancestor's grid"] = best_of(ancestors_weightings(members), lambda units: units[0])
+    return methods | {"likelihood": likelihood, "greedy": greedy, "stacking": stacking}, left_out

@@ -1,0 +1,219 @@
+"""ensemble/compare.py: its methods and measures against brute force, SciPy, other formulas and figures by hand."""
+
+import hashlib
+import itertools
+import json
+
+import numpy as np
+import pytest
+from conftest import run_script
+from scipy.optimize import minimize
+from scipy.special import softmax
+from test_ensemble import KINDS, draw, write_member, write_members
+
+import compare  # isort: skip  # test_ensemble puts ensemble/ on the path
+import measures  # isort: skip
+import methods  # isort: skip
+import weighted_mean  # isort: skip
+
+
+# Methods
+def test_the_geometric_mean_is_the_root_of_the_product():
+    probabilities, _ = draw("random", 3, 50, 4, seed=0)
+    expected = np.cbrt(probabilities[0] * probabilities[1] * probabilities[2])
+    found = methods.geometric_mean(probabilities)
+    np.testing.assert_allclose(found, expected / expected.sum(axis=1, keepdims=True), rtol=1e-10)
+    certain = np.array([[[1.0, 0.0]], [[0.0, 1.0]]])
+    np.testing.assert_allclose(methods.geometric_mean(certain), [[0.5, 0.5]])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("count", [1, 2, 3, 6])
+def test_no_other_weights_are_likelier(kind, count):
+    probabilities, labels = draw(kind, count, 60, 3, seed=count)
+    weights, gap = methods.likelihood_weights(probabilities, labels)
+    assert weights.min() >= 0 and weights.sum() == pytest.approx(1) and 0 <= gap <= methods.GAP
+    given = np.maximum(probabilities[:, np.arange(60), labels], methods.LEAST)
+
+    def loss(weights):
+        return -np.log(np.maximum(weights, 0) @ given + 1e-300).mean()
+
+    sums_to_one = {"type": "eq", "fun": lambda weights: weights.sum() - 1}
+    random = np.random.default_rng(0)
+    for start in random.dirichlet(np.ones(count), 5):
+        other = minimize(loss, start, method="SLSQP", bounds=[(0, 1)] * count, constraints=sums_to_one).x
+        assert loss(weights) <= loss(other / other.sum()) + 1e-8
+    # the gap is honest: it bounds what far worse weights lack
+    worse = random.dirichlet(np.ones(count))
+    bound = (given / (worse @ given)).mean(axis=1).max() - 1
+    assert loss(worse) - loss(weights) <= bound + 1e-9
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_greedy_selection_against_plain_loops(kind, monkeypatch):
+    monkeypatch.setattr(methods, "ROUNDS", 7)
+    for seed in range(4):
+        probabilities, labels = draw(kind, 3, 30, 4, seed)
+        taken, path = [], []
+        for _ in range(7):
+            merits = []
+            for candidate in range(3):
+                mean = sum(probabilities[i] for i in [*taken, candidate]) / (len(taken) + 1)
+                right = sum(int(np.argmax(row)) == label for row, label in zip(mean, labels, strict=True))
+                likelihood = sum(np.log(max(row[label], 1e-7)) for row, label in zip(mean, labels, strict=True))
+                merits.append((right, round(likelihood, 9), -candidate))
+            taken = [*taken, -max(merits)[2]]
+            path.append((max(merits)[0], -len(taken), list(taken)))
+        chosen = max(path)[2]
+        assert methods.greedy_counts(probabilities, labels).tolist() == [chosen.count(i) for i in range(3)]
+
+
+def test_the_ancestors_grid_against_its_loops():
+    for seed in range(5):
+        probabilities, labels = draw("random", 3, 40, 3, seed)
+        best, weights = -1, None
+        for first, second in itertools.product(range(11), repeat=2):
+            tried = np.array([first, second, 20 - first - second])
+            right = (np.tensordot(tried, probabilities, axes=1).argmax(axis=1) == labels).sum()
+            if right > best:
+                best, weights = right, tried
+        grid = methods.best_of(methods.ancestors_weightings(3), lambda units: units[0])
+        combine, _ = grid(probabilities, labels, np.arange(40) % 5)
+        np.testing.assert_allclose(combine(probabilities), np.tensordot(weights / 20, probabilities, axes=1))
+
+
+def test_the_grid_is_the_search_and_is_cross_validated_as_if_each_fold_were_unknown():
+    probabilities, labels = draw("random", 3, 100, 4, seed=1)
+    folds = methods.make_folds(labels)
+    combine, outputs = methods.methods_for(3)[0]["grid"](probabilities, labels, folds)
+    units, _ = weighted_mean.search(probabilities, labels)
+    np.testing.assert_allclose(combine(probabilities), weighted_mean.weighted_mean(probabilities, units), rtol=1e-12)
+    for fold in range(methods.FOLDS):
+        own = folds == fold
+        units, _ = weighted_mean.search(probabilities[:, ~own], labels[~own])
+        expected = weighted_mean.weighted_mean(probabilities[:, own], units)
+        np.testing.assert_allclose(outputs[own], expected, rtol=1e-12)
+
+
+def test_folds_hold_every_class_in_equal_parts():
+    labels = np.repeat(np.arange(4), 10)
+    folds = methods.make_folds(labels)
+    assert sorted(set(zip(labels.tolist(), folds.tolist(), strict=True))) == list(itertools.product(range(4), range(5)))
+    assert np.bincount(folds).tolist() == [8] * 5
+
+
+def test_what_a_method_gives_a_fold_does_not_depend_on_its_labels():
+    probabilities, labels = draw("random", 3, 120, 3, seed=2)
+    folds = methods.make_folds(labels)
+    changed = np.where(folds == 0, (labels + 1) % 3, labels)
+    for name in ("grid", "ancestor's grid", "likelihood", "greedy"):
+        method = methods.methods_for(3)[0][name]
+        outputs = [method(probabilities, given, folds)[1] for given in (labels, changed)]
+        np.testing.assert_array_equal(outputs[0][folds == 0], outputs[1][folds == 0])
+        assert not np.array_equal(outputs[0], outputs[1]) or name == "greedy"
+
+
+def test_stacking_learns_that_a_member_names_the_classes_otherwise():
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3), 60)
+    turned = softmax(4 * np.eye(3)[(labels + 1) % 3] + random.normal(size=(180, 3)), axis=1)
+    noise = softmax(random.normal(size=(180, 3)), axis=1)
+    probabilities = np.stack([turned, noise])
+    combine, outputs = methods.stacking(probabilities, labels, methods.make_folds(labels))
+    assert (turned.argmax(axis=1) == labels).mean() < 0.1
+    for given in (outputs, combine(probabilities)):
+        assert (given.argmax(axis=1) == labels).mean() > 0.95
+        np.testing.assert_allclose(given.sum(axis=1), 1)
+
+
+def test_methods_that_would_try_too_much_are_left_out():
+    assert methods.methods_for(6)[1] == {}
+    found, left_out = methods.methods_for(9)
+    assert left_out == {"grid": "3,108,105 weightings", "ancestor's grid": "214,358,881 weightings"}
+    assert set(found) == {"hard voting", "soft voting", "geometric mean", "likelihood", "greedy", "stacking"}
+
+
+# Measures
+def test_brier_score_and_calibration_error_by_hand():
+    probabilities = np.array([[0.9, 0.1], [0.88, 0.12], [0.6, 0.4], [0.3, 0.7], [1.0, 0.0]])
+    labels = np.array([0, 1, 0, 1, 0])
+    expected = (2 * 0.1**2 + 2 * 0.88**2 + 2 * 0.4**2 + 2 * 0.3**2 + 0) / 5
+    assert measures.brier_score(probabilities, labels) == pytest.approx(expected)
+    # of 15 bins 0.9 and 0.88 share one (13/15 to 14/15): half right, confidence 0.89; the others stand alone
+    expected = 2 / 5 * abs(0.5 - 0.89) + (abs(1 - 0.6) + abs(1 - 0.7) + abs(1 - 1.0)) / 5
+    assert measures.calibration_error(probabilities, labels) == pytest.approx(expected)
+    counts, _, _ = measures.calibration_bins(probabilities, labels)
+    assert counts.tolist() == [0] * 8 + [1, 0, 1, 0, 0, 2, 1]
+
+
+def test_the_temperature_is_the_best_of_a_fine_grid():
+    random = np.random.default_rng(0)
+    logits = random.normal(scale=2, size=(400, 5))
+    labels = np.array([random.choice(5, p=row) for row in softmax(logits, axis=1)])
+    sharp = softmax(3 * logits, axis=1)
+    found = measures.best_temperature(sharp, labels)
+    grid = np.exp(np.linspace(-3, 3, 2001))
+    logs = np.log(np.maximum(sharp, 1e-7))
+    losses = [-np.log(softmax(logs / t, axis=1)[np.arange(400), labels]).mean() for t in grid]
+    assert found == pytest.approx(grid[np.argmin(losses)], rel=5e-3) and 2 < found < 4
+    assert measures.calibration_error(measures.tempered(sharp, found), labels) < measures.calibration_error(
+        sharp, labels
+    )
+
+
+def test_mcnemar_by_hand():
+    right = np.array([True] * 5 + [False] + [True] * 20)
+    baseline = np.array([False] * 5 + [True] + [True] * 20)
+    assert measures.mcnemar(right, baseline) == pytest.approx(2 * (1 + 6) / 2**6)
+    assert measures.mcnemar(right, right) == 1.0
+
+
+def test_the_interval_is_that_of_drawing_images_again():
+    random = np.random.default_rng(1)
+    right, baseline = random.random(300) < 0.8, random.random(300) < 0.7
+    chosen = random.integers(300, size=(20_000, 300))
+    gains = right[chosen].mean(axis=1) - baseline[chosen].mean(axis=1)
+    np.testing.assert_allclose(measures.gain_interval(right, baseline), np.percentile(gains, [2.5, 97.5]), atol=0.004)
+    assert measures.gain_interval(right, right) == (0.0, 0.0)
+
+
+def test_what_members_have_of_each_other_by_hand():
+    classes = np.array([[0, 1, 1, 0], [0, 1, 0, 1], [1, 1, 0, 0]])  # chosen by three members for four images
+    probabilities = np.eye(2)[classes] * 0.8 + 0.1
+    probabilities[0] = np.eye(2)[classes[0]] * 0.9 + 0.05  # the surest
+    found = compare.describe_members(probabilities, np.array([0, 1, 1, 1]))
+    assert found["disagreement"] == [[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]
+    # wrong: the first on image 3, the second on 2, the third on 0, 2 and 3
+    np.testing.assert_allclose(found["overlap"], [[1, 0, 1 / 3], [0, 1, 1 / 3], [1 / 3, 1 / 3, 1]])
+    # all: 0 1 0 0, two right. Without the first: 0 (tie) 1 0 0 (tie), two; the second: 0 1 1 0, three; the third: 3
+    assert found["leave_one_out"] == [0.0, -0.25, -0.25]
+
+
+# The command
+def test_the_command_tells_and_records_what_it_found(run, tmp_path):
+    paths, parts, labels = write_members(tmp_path, seed=5)
+    done = run("ensemble/compare.py", *paths, "--out", "here")
+    record = json.loads((tmp_path / "here" / "ensemble.json").read_text())
+    assert list(record["methods"]) == list(methods.methods_for(3)[0])
+    soft = parts[1].astype(float).mean(axis=0)
+    assert record["methods"]["soft voting"]["test"]["accuracy"] == pytest.approx((soft.argmax(1) == labels[1]).mean())
+    best = max(record["members"], key=lambda member: (member["validation"]["accuracy"], -member["validation"]["loss"]))
+    for name, method in record["methods"].items():
+        gain = method["over_best"]
+        assert gain["gain"] == pytest.approx(method["test"]["accuracy"] - best["test"]["accuracy"])
+        assert gain["low"] <= gain["gain"] <= gain["high"] and 0 <= gain["p"] <= 1
+        row = next(line for line in done.stdout.splitlines() if line.startswith(f"{name}  "))
+        assert f"{100 * method['test']['accuracy']:.2f}" in row and f"{100 * gain['gain']:+.2f}" in row
+    assert "over_soft_voting" not in record["methods"]["soft voting"]
+    assert (tmp_path / "here" / "ensemble.png").read_bytes().startswith(b"\x89PNG")
+    before = hashlib.sha256((tmp_path / "here" / "ensemble.json").read_bytes()).hexdigest()
+    again = run_script("ensemble/compare.py", *paths, "--out", "here", cwd=tmp_path)
+    assert "stays as it was" in again.stdout
+    assert hashlib.sha256((tmp_path / "here" / "ensemble.json").read_bytes()).hexdigest() == before
+
+
+def test_too_few_validation_images_are_refused(refused, tmp_path):
+    probabilities, labels = draw("random", 2, 12, 3, seed=0)
+    labels[:] = np.arange(12) % 3
+    paths = [write_member(tmp_path / f"m{i}" / "model.h5", p, p, (labels, labels)) for i, p in enumerate(probabilities)]
+    assert "a class has 4 validation images" in refused("ensemble/compare.py", *paths)
