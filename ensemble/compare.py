@@ -38,7 +38,7 @@ from members import (
     stack,
     write_result,
 )
-from methods import FOLDS, make_folds, methods_for
+from methods import FOLDS, WeightedMean, make_folds, methods_for
 
 SCRIPT = "ensemble/compare.py"
 WITHOUT_PROBABILITIES = ("hard voting",)  # it has classes alone
@@ -69,11 +69,12 @@ def compare_right(right, baseline):
     return {"gain": float(right.mean() - baseline.mean()), "low": low, "high": high, "p": mcnemar(right, baseline)}
 
 
-def describe_members(probabilities, labels):
+def describe_members(probabilities, labels, order):
     """Return what the members have of each other, for float64 (members, n, classes) and int64 (n,).
 
     disagreement: the share of images on which two choose different classes; overlap: of the images that one of two has
-    wrong, the share that both have; leave_one_out: what soft voting loses in accuracy without each member.
+    wrong, the share that both have; leave_one_out: what soft voting loses in accuracy without each member; by_number:
+    its accuracy with the first member of `order`, the first two, and so on.
     """
     choices = probabilities.argmax(axis=2)
     wrong = choices != labels
@@ -89,6 +90,7 @@ def describe_members(probabilities, labels):
         "disagreement": (choices[:, np.newaxis] != choices).mean(axis=2).tolist(),
         "overlap": (both / np.maximum(either, 1)).tolist(),
         "leave_one_out": [float(everyone - accuracy([i for i in range(count) if i != left])) for left in range(count)],
+        "by_number": [float(accuracy(order[:size])) for size in range(1, count + 1)],
     }
 
 
@@ -124,16 +126,23 @@ def print_tables(members, best, rows, methods, between):
     for i, name in enumerate(names):
         shares = "".join(f"{100 * share:7.2f}" for share in between["disagreement"][i])
         print(f"{name:{max(width, 20)}}{100 * between['leave_one_out'][i]:+15.2f}{shares}")
+    print("soft voting of the members best on validation, the first, the first two, ...: ", end="")
+    print(", ".join(f"{100 * accuracy:.2f}" for accuracy in between["by_number"]))
+
+    by_weights = {name: method for name, method in methods.items() if "weights" in method}
+    print(f"\n{'weights':{width}}" + "".join(f"{name:>17}" for name in by_weights))
+    for i, name in enumerate(names):
+        print(f"{name:{width}}" + "".join(f"{method['weights'][i]:17.3f}" for method in by_weights.values()))
 
 
 def draw(members, best, rows, methods, between, ensemble):
-    """Return the figure: gains with their intervals, reliability, disagreement.
+    """Return the figure: gains with their intervals, accuracy by number of members, reliability, disagreement.
 
     ensemble: name and test probabilities of the method whose reliability is drawn.
     """
     names = short_names([member.path for member in members])
-    figure = Figure(figsize=(13, 4.5 + 0.2 * len(names)), layout="constrained")
-    gains, reliability, disagreement = figure.subplots(1, 3, width_ratios=(1.3, 1, 1))
+    figure = Figure(figsize=(11, 9), layout="constrained")
+    (gains, numbers), (reliability, disagreement) = figure.subplots(2, 2)
     figure.suptitle(
         f"{len(members)} members on {len(members[0].labels['test']):,} test images of {Path(members[0].data).name}"
     )
@@ -154,6 +163,13 @@ def draw(members, best, rows, methods, between, ensemble):
         f"Gain over the best member\n({names[best]}, {100 * rows[best]['test']['accuracy']:.2f}%)", fontsize=10
     )
     gains.grid(axis="x", alpha=0.3)
+
+    accuracies = 100 * np.array(between["by_number"])
+    numbers.plot(range(1, len(names) + 1), accuracies, "o-")
+    numbers.xaxis.get_major_locator().set_params(integer=True)
+    numbers.set(xlabel="members, the best on validation first", ylabel="accuracy, %")
+    numbers.set_title("Soft voting", fontsize=10)
+    numbers.grid(alpha=0.3)
 
     labels = members[0].labels["test"]
     for name, probabilities in ((names[best], members[best].probabilities["test"]), ensemble):
@@ -193,10 +209,12 @@ def main():
     probabilities = {part: stack(members, part) for part in PARTS}
     folds = make_folds(labels["validation"])
     found, left_out = methods_for(len(members))
-    outputs = {}
+    outputs, weights = {}, {}
     for name, method in progress(list(found.items()), "methods"):
         combine, validation = method(probabilities["validation"], labels["validation"], folds)
         outputs[name] = {"validation": validation, "test": combine(probabilities["test"])}
+        if isinstance(combine, WeightedMean):
+            weights[name] = combine.weights.tolist()
 
     _, best = score_members(members)
     right = {name: output["test"].argmax(axis=1) == labels["test"] for name, output in outputs.items()}
@@ -207,10 +225,15 @@ def main():
         methods[name] = measure(output, labels)
         if name in WITHOUT_PROBABILITIES:
             methods[name] = {part: {"accuracy": methods[name][part]["accuracy"]} for part in PARTS}
+        if name in weights:
+            methods[name]["weights"] = weights[name]
         methods[name]["over_best"] = compare_right(right[name], best_right)
         if name != "soft voting":
             methods[name]["over_soft_voting"] = compare_right(right[name], right["soft voting"])
-    between = describe_members(probabilities["test"], labels["test"])
+    order = sorted(
+        range(len(members)), key=lambda i: (-rows[i]["validation"]["accuracy"], rows[i]["validation"]["loss"])
+    )
+    between = describe_members(probabilities["test"], labels["test"], order)
     seconds = time.perf_counter() - started
 
     print_tables(members, best, rows, methods, between)

@@ -43,9 +43,14 @@ def without_fold(learn, probabilities, labels, folds):
     return outputs
 
 
-def by_weights(weights):
-    """Return the function that combines by a mean with these weights, (members,) from 0 up."""
-    return lambda probabilities: np.tensordot(weights / weights.sum(), probabilities, axes=1)
+class WeightedMean:
+    """Combines by a mean with weights from 0 up, which it scales to sum to 1: `weights`, float64 (members,)."""
+
+    def __init__(self, weights):
+        self.weights = weights / weights.sum()
+
+    def __call__(self, probabilities):
+        return np.tensordot(self.weights, probabilities, axes=1)
 
 
 # Methods that learn nothing
@@ -82,7 +87,7 @@ def best_of(units, choose):
         correct = correct_counts(probabilities, labels, units, folds)
 
         def winner(correct):
-            return by_weights(choose(units[correct == correct.max()]))
+            return WeightedMean(choose(units[correct == correct.max()]))
 
         outputs = np.empty(probabilities.shape[1:])
         for fold in range(folds.max() + 1):
@@ -140,7 +145,7 @@ def likelihood(probabilities, labels, folds):
     """The method that takes the mean with the weights of greatest likelihood."""
 
     def learn(probabilities, labels):
-        return by_weights(likelihood_weights(probabilities, labels)[0])
+        return WeightedMean(likelihood_weights(probabilities, labels)[0])
 
     return learn(probabilities, labels), without_fold(learn, probabilities, labels, folds)
 
@@ -172,7 +177,7 @@ def greedy(probabilities, labels, folds):
     """The method that takes the mean of the members that greedy selection chooses."""
 
     def learn(probabilities, labels):
-        return by_weights(greedy_counts(probabilities, labels))
+        return WeightedMean(greedy_counts(probabilities, labels))
 
     return learn(probabilities, labels), without_fold(learn, probabilities, labels, folds)
 

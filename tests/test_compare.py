@@ -11,7 +11,8 @@ from scipy.optimize import minimize
 from scipy.special import softmax
 from test_ensemble import KINDS, draw, write_member, write_members
 
-import compare  # isort: skip  # test_ensemble puts ensemble/ on the path
+import compare  # isort: skip  # test_ensemble puts ensemble/ and benchmarks/ on the path
+import likelihood_weights  # isort: skip
 import measures  # isort: skip
 import methods  # isort: skip
 import weighted_mean  # isort: skip
@@ -43,10 +44,16 @@ def test_no_other_weights_are_likelier(kind, count):
     for start in random.dirichlet(np.ones(count), 5):
         other = minimize(loss, start, method="SLSQP", bounds=[(0, 1)] * count, constraints=sums_to_one).x
         assert loss(weights) <= loss(other / other.sum()) + 1e-8
-    # the gap is honest: it bounds what far worse weights lack
+    # the gap bounds what far worse weights lack
     worse = random.dirichlet(np.ones(count))
     bound = (given / (worse @ given)).mean(axis=1).max() - 1
     assert loss(worse) - loss(weights) <= bound + 1e-9
+
+
+def test_the_benchmark_of_likelihood_weights_compares_the_same():
+    cells = [cell.strip() for cell in likelihood_weights.compare(3, images=500).strip("|").split("|")]
+    assert cells[0] == "3" and all(float(cell) > 0 for cell in cells[1:4])
+    assert abs(float(cells[4])) < 1e-3 and abs(float(cells[5])) < 1e-8
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -181,12 +188,13 @@ def test_what_members_have_of_each_other_by_hand():
     classes = np.array([[0, 1, 1, 0], [0, 1, 0, 1], [1, 1, 0, 0]])  # chosen by three members for four images
     probabilities = np.eye(2)[classes] * 0.8 + 0.1
     probabilities[0] = np.eye(2)[classes[0]] * 0.9 + 0.05  # the surest
-    found = compare.describe_members(probabilities, np.array([0, 1, 1, 1]))
+    found = compare.describe_members(probabilities, np.array([0, 1, 1, 1]), [2, 0, 1])
     assert found["disagreement"] == [[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]
     # wrong: the first on image 3, the second on 2, the third on 0, 2 and 3
     np.testing.assert_allclose(found["overlap"], [[1, 0, 1 / 3], [0, 1, 1 / 3], [1 / 3, 1 / 3, 1]])
     # all: 0 1 0 0, two right. Without the first: 0 (tie) 1 0 0 (tie), two; the second: 0 1 1 0, three; the third: 3
     assert found["leave_one_out"] == [0.0, -0.25, -0.25]
+    assert found["by_number"] == [0.25, 0.75, 0.5]  # the third alone; with the first, three; all
 
 
 # The command
@@ -204,6 +212,8 @@ def test_the_command_tells_and_records_what_it_found(run, tmp_path):
         assert gain["low"] <= gain["gain"] <= gain["high"] and 0 <= gain["p"] <= 1
         row = next(line for line in done.stdout.splitlines() if line.startswith(f"{name}  "))
         assert f"{100 * method['test']['accuracy']:.2f}" in row and f"{100 * gain['gain']:+.2f}" in row
+    units, _ = weighted_mean.search(parts[0].astype(float), labels[0])
+    np.testing.assert_allclose(record["methods"]["grid"]["weights"], units / 20)
     assert "over_soft_voting" not in record["methods"]["soft voting"]
     assert (tmp_path / "here" / "ensemble.png").read_bytes().startswith(b"\x89PNG")
     before = hashlib.sha256((tmp_path / "here" / "ensemble.json").read_bytes()).hexdigest()
