@@ -174,10 +174,12 @@ def draw(members, best, rows, methods, between, ensemble):
     labels = members[0].labels["test"]
     for name, probabilities in ((names[best], members[best].probabilities["test"]), ensemble):
         counts, confidence, accuracy = calibration_bins(probabilities, labels)
-        shown = counts > 0
+        shown = counts >= 10  # of fewer, accuracy is chance
         reliability.plot(confidence[shown], accuracy[shown], "o-", markersize=4, label=name)
     reliability.plot([0, 1], [0, 1], ":", color="black")
-    reliability.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    reliability.set(
+        xlabel="confidence, in bins of 10 images or more", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), aspect="equal"
+    )
     reliability.set_title("Reliability", fontsize=10)
     reliability.legend(fontsize=8)
 
