@@ -175,6 +175,12 @@ def load_images(data, hold_out):
     return {part: images[part] for part in PARTS}, classes, known
 
 
+def refuse_model(path, error):
+    """Refuse a file for the error that Keras raised on it."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    refuse(f"{path} cannot be used as a Keras model: {reason[:200]}")
+
+
 def predict(path, model_hash, data, hold_out):
     """Predict the validation and test images with one model; keep the result in STEM.predictions.npz beside it."""
     images, classes, known = load_images(data, hold_out)
@@ -191,8 +197,7 @@ def predict(path, model_hash, data, hold_out):
         starts = progress(range(0, len(x), 250), f"{path}: predicting")
         outputs = [model.predict_on_batch(x[start : start + 250]) for start in starts]
     except Exception as error:  # whatever a damaged or foreign file makes Keras raise
-        reason = " ".join(str(error).split()) or type(error).__name__
-        refuse(f"{path} cannot be used as a Keras model: {reason[:200]}")
+        refuse_model(path, error)
     del model
     keras.backend.clear_session()  # frees the memory before the next member
     probabilities = as_probabilities(np.concatenate(outputs), path)

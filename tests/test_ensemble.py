@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.special import softmax
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,11 +19,12 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 sys.path.insert(0, str(ROOT / "ensemble"))
 
 import members  # noqa: E402
+import predict  # noqa: E402
 import voting  # noqa: E402
 import weight_search  # noqa: E402
 import weighted_mean  # noqa: E402
 
-VOTING, WEIGHTED_MEAN = "ensemble/voting.py", "ensemble/weighted_mean.py"
+VOTING, WEIGHTED_MEAN, PREDICT = "ensemble/voting.py", "ensemble/weighted_mean.py", "ensemble/predict.py"
 
 
 # Brute force, in plain Python and exact fractions
@@ -389,6 +391,7 @@ import importlib.util, io, json, os, sys
 from contextlib import redirect_stderr
 sys.path.insert(0, os.path.join(sys.argv[1], "ensemble"))
 import members  # noqa: E402
+import predict  # noqa: E402
 images, classes, known = members.load_images("digits", 100)
 import keras
 import numpy as np
@@ -406,7 +409,7 @@ soft.save("soft.h5", include_optimizer=False)
 logits.save("logits.keras")
 np.savez("direct.npz", soft=soft.predict(images["test"][0], verbose=0),
          logits=logits.predict(images["test"][0], verbose=0), labels=images["test"][1],
-         validation=len(images["validation"][0]))
+         validation=len(images["validation"][0]), pixels=images["test"][0][:2])
 
 dense(7, "softmax").save("seven.h5", include_optimizer=False)
 dense(1, "sigmoid").save("column.h5", include_optimizer=False)
@@ -499,6 +502,51 @@ def test_real_models_from_end_to_end(models, run, request):
 
 
 # The benchmark
+def test_own_images_are_shown_to_every_model(models, run, refused, tmp_path):
+    folder, _ = models
+    direct = np.load(folder / "direct.npz")
+    for number, pixels in enumerate(direct["pixels"]):
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    command = [PREDICT, folder / "soft.h5", folder / "logits.keras", "--images", "0.png", "1.png"]
+    done = run(*command, "--weights", "1,3", "--classes", ",".join("abcdefghij"))
+    outputs = [direct["soft"][:2], softmax(direct["logits"][:2].astype(float), axis=1)]
+    rows = {"soft": outputs[0], "logits": outputs[1], "ensemble": (outputs[0] + 3 * outputs[1]) / 4}
+    expected = [
+        [name, *(word for label in np.argsort(-row[i])[:3] for word in (f"{row[i][label]:.1%}", "abcdefghij"[label]))]
+        for i in range(2)
+        for name, row in rows.items()
+    ]
+    printed = [line.split() for line in done.stdout.splitlines() if line.startswith("  ")]
+    assert printed == expected
+    with Image.open(tmp_path / "predictions.png") as picture:
+        assert picture.width > 600 and len(picture.convert("L").getcolors()) > 20
+
+    assert "does not exist yet" in refused(*command)  # the picture is there
+    (tmp_path / "text.png").write_text("not an image")
+    out = ["--out", "other.png"]
+    assert "text.png cannot be read as an image" in refused(*command, "text.png", *out)
+    assert "missing.png cannot be read as an image" in refused(*command, "missing.png", *out)
+    assert "--weights 1: give 2 numbers" in refused(*command, *out, "--weights", "1")
+    assert "--weights 0,x: give 2 numbers" in refused(*command, *out, "--weights", "0,x")
+    assert "there is no file no.h5" in refused(PREDICT, "no.h5", "--images", "0.png", *out)
+    assert not (tmp_path / "other.png").exists()
+
+
+def test_classes_have_the_names_of_their_data(tmp_path):
+    def named(data, count, given=()):
+        (tmp_path / "run.json").write_text(json.dumps({"model": "", "parameters": 1, "settings": {"DATA": data}}))
+        return predict.class_names(list(given), tmp_path / "model.h5", count)
+
+    np.savez(tmp_path / "own.npz", classes=np.array(["cat", "dog"]))
+    assert named("cifar10", 10)[3] == "cat" and named("fashion_mnist", 10)[-1] == "ankle-boot"
+    assert named("digits", 3) == ["0", "1", "2"]
+    assert named(str(tmp_path / "own.npz"), 2) == ["cat", "dog"]
+    assert named(str(tmp_path / "gone.npz"), 2) == ["0", "1"]
+    assert named("cifar10", 2, ["x", "y"]) == ["x", "y"]
+    with pytest.raises(SystemExit):
+        named("cifar10", 3, ["x", "y"])
+
+
 def test_benchmark(run, monkeypatch):
     row = weight_search.compare(3, images=500, step=0.1)
     cells = [cell.strip() for cell in row.strip("|").split("|")]

@@ -1,0 +1,148 @@
+"""Show what trained models, and their weighted mean, see in image files of your own.
+
+    python ensemble/predict.py runs/*/model.h5 --images cat.png dog.jpg
+    python ensemble/predict.py a.h5 b.h5 --images photos/*.png --weights 0.7,0.3 --classes cat,dog
+
+Of each image the middle square is taken, and brought to the size that a model takes. Prints the three likeliest classes
+of every member and of the ensemble, and draws them beside the images.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from members import as_probabilities, import_script, read_run, refuse, refuse_model, short_names, written_whole
+from PIL import Image, ImageOps
+
+SHOWN = 3
+NAMES = {
+    "cifar10": "airplane automobile bird cat deer dog frog horse ship truck",
+    "fashion_mnist": "T-shirt/top trouser pullover dress coat sandal shirt sneaker bag ankle-boot",
+}
+
+
+def read_image(path):
+    """Return an image file as Pillow's RGB image, or refuse it."""
+    try:
+        with Image.open(path) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        refuse(f"{path} cannot be read as an image: {error}")
+
+
+def predict(path, images):
+    """Return a model's probabilities for Pillow images, float32 (n, classes), or refuse the model."""
+    import keras
+
+    try:
+        model = keras.models.load_model(path, compile=False)
+        _, height, width, channels = model.input_shape
+        squares = [ImageOps.fit(image, (width or 32, height or 32)) for image in images]
+        pixels = np.stack([np.asarray(square.convert("L" if channels == 1 else "RGB")) for square in squares])
+        outputs = np.asarray(model.predict_on_batch(pixels.reshape(*pixels.shape[:3], -1)))
+    except Exception as error:  # whatever a damaged or foreign file makes Keras raise
+        refuse_model(path, error)
+    keras.backend.clear_session()
+    return as_probabilities(outputs, path)
+
+
+def class_names(given, path, count):
+    """Return the names of `count` classes: those given, or those of the data in a model's run.json, or numbers."""
+    if given:
+        if len(given) != count:
+            refuse(f"--classes names {len(given)} classes; the models have {count}")
+        return given
+    data = read_run(path)["settings"].get("DATA", "")
+    if data in NAMES and count == 10:
+        return NAMES[data].split()
+    if Path(data).suffix == ".npz" and Path(data).is_file():
+        with np.load(data) as file:
+            names = file["classes"].tolist() if "classes" in file.files else []
+        if len(names) == count:
+            return [str(name) for name in names]
+    return [str(number) for number in range(count)]
+
+
+def draw(files, images, rows, classes):
+    """Return a figure with a line for each image: the image, and the likeliest classes of each row of rows.
+
+    rows: {name: probabilities (n, classes)}.
+    """
+    figure = Figure(figsize=(2 + 2.2 * len(rows), 1.7 * len(images) + 0.4), layout="constrained")
+    grid = figure.subplots(len(images), 1 + len(rows), squeeze=False)
+    for number, (file, image) in enumerate(zip(files, images, strict=True)):
+        left = grid[number, 0]
+        left.imshow(ImageOps.fit(image, (128, 128)))
+        left.set_title(file.name[:24], fontsize=8)
+        left.axis("off")
+        for axes, (name, probabilities) in zip(grid[number, 1:], rows.items(), strict=True):
+            best = np.argsort(-probabilities[number], kind="stable")[:SHOWN]
+            axes.barh(
+                range(len(best)),
+                probabilities[number, best],
+                color="lightgray" if name != "ensemble" else "lightskyblue",
+            )
+            for place, label in enumerate(best):
+                axes.text(0.02, place, f"{classes[label]} {probabilities[number, label]:.0%}", va="center", fontsize=8)
+            axes.set(xlim=(0, 1), ylim=(SHOWN - 0.5, -0.5), yticks=[], xticks=[0, 0.5, 1])
+            axes.tick_params(labelsize=6)
+            axes.set_title(name[:24] if number == 0 else "", fontsize=8)
+    return figure
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.error = refuse
+    parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="trained models, .h5 or .keras")
+    parser.add_argument("--images", nargs="+", type=Path, required=True, metavar="FILE", help="what Pillow can read")
+    parser.add_argument("--weights", metavar="A,B", help="one for each model, such as weighted_mean.py found (equal)")
+    parser.add_argument("--classes", metavar="A,B", help="their names (default: those of the data, or numbers)")
+    parser.add_argument("--out", type=Path, default=Path("predictions.png"), metavar="FILE.png", help="the picture")
+    options = parser.parse_args()
+    try:
+        weights = np.array((options.weights or ",".join("1" * len(options.models))).split(","), np.float64)
+    except ValueError:
+        weights = np.array([])
+    if len(weights) != len(options.models) or not np.isfinite(weights).all() or weights.min() < 0 or weights.sum() == 0:
+        refuse(f"--weights {options.weights}: give {len(options.models)} numbers from 0 up, not all 0")
+    if options.out.suffix != ".png" or options.out.exists():
+        refuse(f"--out {options.out}: give the name of a .png file that does not exist yet")
+    for path in options.models:
+        if not path.is_file():
+            refuse(f"there is no file {path}")
+    images = [read_image(file) for file in options.images]
+
+    print("Loading TensorFlow ...", flush=True)
+    import_script("6.ResNeXt/resnext.py").quick_groups()
+    outputs = [predict(path, images) for path in options.models]
+    if len({output.shape for output in outputs}) > 1:
+        counts = [output.shape[1] for output in outputs]
+        refuse(f"the models have different numbers of classes: {counts}")
+    rows = dict(zip(short_names(options.models), outputs, strict=True))
+    if len(outputs) > 1:
+        rows["ensemble"] = np.average(outputs, axis=0, weights=weights)
+    classes = class_names(options.classes.split(",") if options.classes else [], options.models[0], outputs[0].shape[1])
+    width = max(map(len, rows))
+    for number, file in enumerate(options.images):
+        print(f"\n{file}")
+        for name, probabilities in rows.items():
+            best = np.argsort(-probabilities[number], kind="stable")[:SHOWN]
+            shares = "   ".join(f"{probabilities[number, label]:6.1%} {classes[label]}" for label in best)
+            print(f"  {name:{width}}  {shares}")
+    try:
+        with written_whole(options.out) as beside:
+            draw(options.images, images, rows, classes).savefig(beside, dpi=120)
+    except OSError as error:
+        refuse(f"{options.out} cannot be written: {error.strerror}")
+    print(f"\nDrawn in {options.out}.")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
