@@ -12,7 +12,8 @@ setup: .venv/installed
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-# Three small networks on scikit-learn's digits, in demo/; what is finished there is not trained again
+# Three small networks on scikit-learn's digits, in demo/; what is finished there is not trained again. In float32, so that
+# the figures do not depend on what the CPU has
 demo: setup
 	@mkdir -p demo
 	cd demo && $(call once,lenet-plain,../1.LeNet/lenet.py --epochs 15 --variant plain)
@@ -22,7 +23,7 @@ demo: setup
 	cd demo && $(BIN)/python ../ensemble/weighted_mean.py runs/*/model.h5 --out weighted_mean
 	@echo; echo "Pictures: demo/runs/*/curves.png, demo/voting/ensemble.png, demo/weighted_mean/ensemble.png"
 
-once = { [ -f runs/$(1)/run.json ] || $(BIN)/python $(2) --data digits --run $(1); }
+once = { [ -f runs/$(1)/run.json ] || $(BIN)/python $(2) --data digits --precision float32 --run $(1); }
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
