@@ -2,11 +2,17 @@
 
 import numpy as np
 from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 from scipy.stats import binomtest
 
 BINS = 15
 DRAWS = 10_000  # of the bootstrap
-LEAST = 1e-7  # as in members.score
+LEAST = 1e-7  # as in members.score: a probability of 0 would make a logarithm infinite
+
+
+def log_probabilities(probabilities):
+    """Return the logarithms of probabilities of any shape, of none below LEAST."""
+    return np.log(np.maximum(probabilities, LEAST))
 
 
 def brier_score(probabilities, labels):
@@ -35,9 +41,7 @@ def calibration_error(probabilities, labels):
 
 def tempered(probabilities, temperature):
     """Return the softmax of the log-probabilities divided by the temperature, float64 (n, classes)."""
-    logs = np.log(np.maximum(probabilities, LEAST)) / temperature
-    powers = np.exp(logs - logs.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    return softmax(log_probabilities(probabilities) / temperature, axis=1)
 
 
 def best_temperature(probabilities, labels):
@@ -45,7 +49,7 @@ def best_temperature(probabilities, labels):
 
     def loss(log_temperature):
         given = tempered(probabilities, np.exp(log_temperature))[np.arange(len(labels)), labels]
-        return -np.log(np.maximum(given, LEAST)).mean()
+        return -log_probabilities(given).mean()
 
     return float(np.exp(minimize_scalar(loss, bounds=(-np.log(20), np.log(20)), method="bounded").x))
 

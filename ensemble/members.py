@@ -18,12 +18,15 @@ import subprocess
 import sys
 import textwrap
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+
+from common import refuse, written_whole
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("validation", "test")
@@ -44,23 +47,6 @@ class Member:
     split: str
     probabilities: dict
     labels: dict
-
-
-def refuse(message):
-    """Print one line on stderr and exit with status 2."""
-    print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
-    sys.exit(2)
-
-
-# Copied from 4.ResNet/resnet.py
-@contextmanager
-def written_whole(path):
-    """Give a path beside `path` to write to, which takes its place when it is complete and on the disk."""
-    beside = path.with_name(f"unfinished-{path.name}")
-    yield beside
-    with beside.open("rb+") as file:
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 def progress(items, text):

@@ -9,8 +9,10 @@ images themselves, each learnt without the fold that the image is in, so that it
 import math
 
 import numpy as np
+from measures import LEAST, log_probabilities
 from scipy.linalg import solve_triangular
 from scipy.optimize import nnls
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
@@ -19,7 +21,6 @@ from threadpoolctl import threadpool_limits
 from voting import hard_voting, soft_voting
 from weighted_mean import MOST_WEIGHTINGS, STEP, correct_counts, most_equal, steps_in_one, weightings
 
-LEAST = 1e-7  # a probability of 0 would make a logarithm infinite
 GAP = 1e-9  # nats per image that the likelihood weights may be from the best
 ROUNDS = 50  # of greedy selection
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of stacking: scikit-learn's C, of which cross-validation chooses one
@@ -59,16 +60,9 @@ def votes(probabilities):
     return np.eye(probabilities.shape[2])[hard_voting(probabilities)]
 
 
-def log_probabilities(probabilities):
-    """Return the logarithms of probabilities of any shape, of none below LEAST."""
-    return np.log(np.maximum(probabilities, LEAST))
-
-
 def geometric_mean(probabilities):
     """Return the members' geometric mean, scaled to sum to 1, float64 (n, classes): the logarithmic opinion pool."""
-    logs = log_probabilities(probabilities).mean(axis=0)
-    powers = np.exp(logs - logs.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    return softmax(log_probabilities(probabilities).mean(axis=0), axis=1)
 
 
 def fixed(combine):
@@ -141,15 +135,6 @@ def likelihood_weights(probabilities, labels):
     return weights, float(max(0.0, slopes.max() - 1))
 
 
-def likelihood(probabilities, labels, folds):
-    """The method that takes the mean with the weights of greatest likelihood."""
-
-    def learn(probabilities, labels):
-        return WeightedMean(likelihood_weights(probabilities, labels)[0])
-
-    return learn(probabilities, labels), without_fold(learn, probabilities, labels, folds)
-
-
 def greedy_counts(probabilities, labels):
     """Return how often greedy selection takes each member, int64 (members,).
 
@@ -173,13 +158,13 @@ def greedy_counts(probabilities, labels):
     return np.bincount(taken[: best[1]], minlength=len(probabilities))
 
 
-def greedy(probabilities, labels, folds):
-    """The method that takes the mean of the members that greedy selection chooses."""
+def weighted(choose):
+    """Return the method that takes the mean with the weights that choose(probabilities, labels) gives, (members,)."""
 
     def learn(probabilities, labels):
-        return WeightedMean(greedy_counts(probabilities, labels))
+        return WeightedMean(choose(probabilities, labels))
 
-    return learn(probabilities, labels), without_fold(learn, probabilities, labels, folds)
+    return lambda *given: (learn(*given[:2]), without_fold(learn, *given))
 
 
 @threadpool_limits.wrap(limits=1)  # threads that wait for each other make so small a problem many times slower
@@ -219,4 +204,5 @@ def methods_for(members):
         methods["grid"] = best_of(weightings(members, steps), most_equal)
     if "ancestor's grid" not in left_out:
         methods["ancestor's grid"] = best_of(ancestors_weightings(members), lambda units: units[0])
-    return methods | {"likelihood": likelihood, "greedy": greedy, "stacking": stacking}, left_out
+    methods["likelihood"] = weighted(lambda *given: likelihood_weights(*given)[0])
+    return methods | {"greedy": weighted(greedy_counts), "stacking": stacking}, left_out

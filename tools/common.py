@@ -1,4 +1,4 @@
-"""What the tools share: how they refuse, and how they write."""
+"""What the tools and ensemble/ share: how they refuse, and how they write."""
 
 import os
 import sys
@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-# Copied from ensemble/members.py
 def refuse(message):
     """Print one line on stderr and exit with status 2."""
     print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
