@@ -2,9 +2,10 @@
 
 Lin, Chen and Yan: Network in Network (arXiv 1312.4400).
 
-    python nin.py                                            # 200 epochs on CIFAR-10
-    python nin.py --data digits --epochs 3 --augment shift   # offline, a minute on a laptop
-    python nin.py --help                                     # every setting
+    python nin.py                                                           # 200 epochs on CIFAR-10
+    python nin.py --data digits --epochs 3 --augment shift                  # offline, a minute on a laptop
+    python nin.py --batch-normalisation no --learning-rate 0.01             # the paper's network; 0.05 does not learn
+    python nin.py --help                                                    # every setting
 
 Needs tensorflow, keras, pandas, scikit-learn, matplotlib and tensorboard. Writes runs/NAME/: model.h5 (takes raw
 0-255 pixels, gives class probabilities), run.json, history.csv, curves.png and predictions.npz. An interrupted
@@ -314,17 +315,18 @@ def build_model(shape, classes, mean, variance):
     """Return the network for images of `shape` (height, width, 3); mean and variance are those of their colours.
 
     Three "mlpconv" parts, each a 5x5 or 3x3 convolution and two of 1x1; between them 3x3 max or average pooling with
-    stride 2, and dropout. The last convolution has a filter for each class, averaged over the image.
+    stride 2, and dropout. The last convolution has a filter for each class, averaged over the image. Without batch
+    normalisation no ReLU follows it: the maps of all classes would soon be 0 for good.
     """
     quick_normalisation()
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     weights = {"kernel_initializer": "he_normal", "kernel_regularizer": keras.regularizers.L2(WEIGHT_DECAY / 2)}
 
-    def convolution(x, filters, size):
+    def convolution(x, filters, size, relu=True):
         x = layers.Conv2D(filters, size, padding="same", **weights)(x)
         if BATCH_NORMALISATION == "yes":
             x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=replicas > 1)(x)
-        return layers.ReLU()(x)
+        return layers.ReLU()(x) if relu else x
 
     inputs = keras.Input(shape)
     x = layers.Normalization(mean=mean, variance=variance, dtype="float32")(inputs)
@@ -336,8 +338,9 @@ def build_model(shape, classes, mean, variance):
         x = convolution(x, filters, size)
     x = layers.AveragePooling2D(3, 2, padding="same")(x)
     x = layers.Dropout(DROPOUT)(x)
-    for filters, size in ((192, 3), (192, 1), (classes, 1)):
+    for filters, size in ((192, 3), (192, 1)):
         x = convolution(x, filters, size)
+    x = convolution(x, classes, 1, relu=BATCH_NORMALISATION == "yes")
     x = layers.GlobalAveragePooling2D()(x)
     return keras.Model(inputs, layers.Softmax(dtype="float32")(x))
 
