@@ -122,7 +122,7 @@ def draw_accuracy(runs, records):
     by_epoch.set_ylim(bottom=np.quantile(lowest, 0.1) - 1)  # the first epochs lie far below all others
     by_epoch.xaxis.get_major_locator().set_params(integer=True)
     by_epoch.set(xlabel="epoch", ylabel="validation accuracy, %")
-    by_epoch.set_title(f"Mean of the seeds, and from the worst to the best ({len(own)})", fontsize=10)
+    by_epoch.set_title(f"Mean over seeds ({len(own)} of each), and from the worst to the best", fontsize=10)
     by_epoch.legend(loc="lower right")
     at_end.set_xticks(range(len(names)), names, rotation=45)
     at_end.set(xlim=(-0.6, len(names) - 0.4), ylabel="test accuracy, %")

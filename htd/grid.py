@@ -73,7 +73,7 @@ def draw(record):
     axes.set(xlabel="U: the higher, the lower the last rate", ylabel="L: the lower, the longer it stays high")
     figure.colorbar(image, label="validation accuracy, %")
     epochs, seeds = training["settings"]["EPOCHS"], len({row["seed"] for row in record["runs"]})
-    axes.set_title(f"{training['script']}, {epochs} epochs, {seeds} seeds", fontsize=10)
+    axes.set_title(f"{training['script']}, {epochs} epochs, {seeds} of each pair", fontsize=10)
     return figure
 
 
