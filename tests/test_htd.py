@@ -231,17 +231,13 @@ def refusal(capsys, function, *arguments):
     return line
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--seeds", "0"], "--seeds: '0' is no whole number from 1 up"),
-        (["--parallel", "two"], "--parallel: 'two' is no whole number from 1 up"),
-        (["--script", "9.Net/net.py"], "there is no script 9.Net/net.py"),
-        (["--script", "tools/copies.py"], "tools/copies.py has no learning_rates"),
-    ],
-)
-def test_a_wrong_option_is_one_line(refused, arguments, message):
-    assert message in refused("htd/compare.py", *arguments)
+def test_a_wrong_option_is_one_line(refused, capsys):
+    assert "there is no script 9.Net/net.py" in refused("htd/compare.py", "--script", "9.Net/net.py")
+    assert "tools/copies.py has no learning_rates" in refusal(capsys, runs.read_script, "tools/copies.py")
+    parser = runs.command_parser("", "4.ResNet/resnet.py", 2, 1)
+    for option, value in (("--seeds", "0"), ("--parallel", "two"), ("--seeds", "1.5")):
+        line = refusal(capsys, parser.parse_args, [option, value])
+        assert f"{option}: {value!r} is no whole number from 1 up" in line
 
 
 def test_what_the_script_refuses_is_refused_once_before_any_training(planned, capsys):
