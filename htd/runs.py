@@ -117,7 +117,8 @@ def epochs_done(run):
 def start(script, run):
     """Start or resume a run. Its outputs are pipes, so that it ends at its next word if this program is killed."""
     command = [sys.executable, os.path.relpath(script.__file__), *run.arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    environment = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", **os.environ}  # so that runs can share a GPU
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
     os.set_blocking(process.stdout.fileno(), False)
     os.set_blocking(process.stderr.fileno(), False)
     return process

@@ -187,6 +187,16 @@ def test_the_picture_of_accuracy_shows_validation_by_epoch_and_test_at_the_end(p
         assert imread(folder / name).std() > 0.05
 
 
+def test_the_picture_of_curves_is_of_the_formula():
+    figure = load_script("htd/curves.py").draw(load_script("4.ResNet/resnet.py"))
+    shown = [(line.get_label(), line.get_xdata(), line.get_ydata()) for axes in figure.axes for line in axes.lines]
+    assert len(shown) == 3 * 6
+    for label, part, rate in shown:
+        if label.startswith("L = "):
+            lower, upper = (float(text.split(" = ")[1]) for text in label.split(", "))
+            np.testing.assert_allclose(rate, (1 - np.tanh(lower + (upper - lower) * part)) / 2, rtol=1e-3, atol=1e-6)
+
+
 def test_grid(run, tmp_path):
     printed = run("htd/grid.py", *SMALL[2:], "--tanh-from=-6,-2", "--tanh-to=1.5", "--seeds", 1, "--parallel", 2).stdout
     [result] = tmp_path.glob("runs/grid-*/htd.json")
