@@ -71,6 +71,8 @@ WARMUP = 0  # epochs over which it first rises linearly (not with plateau), at l
 MILESTONES = (0.5, 0.75)  # step: parts of the run, warm-up apart, after which it drops; each below 1
 DROP = 0.1  # step and plateau: what it is multiplied by, below 1
 PATIENCE = 10  # plateau: epochs without a new lowest validation loss before it drops, at least 1
+TANH_FROM = -6.0  # tanh: its paper's L, from -20 to 0; the lower, the longer the rate stays near its highest value
+TANH_TO = 3.0  # tanh: its paper's U, from 0 to 20; the higher, the lower the rate at the end
 MOMENTUM = 0.9  # Nesterov's, below 1
 WEIGHT_DECAY = 1e-4  # the loss gains half of this times the sum of the squared kernels; below 1
 LOSS = "crossentropy"  # one of crossentropy, focal
@@ -245,14 +247,14 @@ def learning_rates(steps):
     """Return the learning rate of each step of the run, float32 (EPOCHS * steps,), for `steps` in an epoch.
 
     Over the run after its warm-up, t goes from 0 to 1. step: LEARNING_RATE * DROP ** (milestones passed); cosine:
-    arXiv 1608.03983; tanh: hyperbolic-tangent decay, arXiv 1806.01593, L = -6, U = 3; plateau: see plateau_rate.
+    arXiv 1608.03983; tanh: hyperbolic-tangent decay, arXiv 1806.01593; plateau: see plateau_rate.
     """
     warmup = min(WARMUP, EPOCHS) * steps if SCHEDULE != "plateau" else 0
     t = np.arange(EPOCHS * steps - warmup) / max(1, EPOCHS * steps - warmup)
     factors = {
         "step": DROP ** np.searchsorted(np.sort(MILESTONES), t, side="right"),
         "cosine": (1 + np.cos(np.pi * t)) / 2,
-        "tanh": (1 - np.tanh(-6 + (3 + 6) * t)) / 2,
+        "tanh": (1 - np.tanh(TANH_FROM + (TANH_TO - TANH_FROM) * t)) / 2,
         "plateau": np.ones_like(t),
     }
     rising = np.arange(1, warmup + 1) / max(1, WARMUP * steps)
@@ -572,19 +574,20 @@ def check_setting(name, value, comment):
     """Return a setting's value, converted if it came as text, or fail, by the words of its comment.
 
     "one of a, b": a word; "any of a, b": several (as text: a,b or none); "at least N": a whole number; "below N":
-    a number from 0; "each below N": several; without any of these: a text.
+    a number from 0; "each below N": several; "from N to N": a number; without any of these: a text.
     """
-    words, least, limit = (
-        re.search(pattern, comment) for pattern in (r"(?:one|any) of ([\w, ]+)", r"at least (\d+)", r"below (\d+)")
-    )
+    patterns = r"(?:one|any) of ([\w, ]+)", r"at least (\d+)", r"below (\d+)", r"from (-?\d+) to (\d+)"
+    words, least, limit, ends = (re.search(pattern, comment) for pattern in patterns)
     several = re.search(r"any of|each below", comment)
     items = [value] if not several else [] if value == "none" else value.split(",") if value == str(value) else value
     whole = least or (words and re.fullmatch(r"[\d, ]+", words[1]))
-    kind = int if whole else float if limit else str
+    kind = int if whole else float if limit or ends else str
 
     def fits(item):
         if words:
             return str(item) in words[1].split(", ")
+        if ends:
+            return float(ends[1]) <= item <= float(ends[2])
         return int(least[1]) <= item < 1e9 if least else 0 <= item < float(limit[1]) if limit else True
 
     try:

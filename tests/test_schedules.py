@@ -38,6 +38,28 @@ def test_tanh():
     assert rates(SCHEDULE="tanh")[-1] == pytest.approx(RATE * 0.5 * (1 - math.tanh(3 - 9 / 200)), rel=1e-5)
 
 
+@pytest.mark.parametrize(("first", "last"), [(-4, 4), (-20, 0), (-0.5, 20), (0, 0)])
+def test_tanh_with_other_bounds(first, last):
+    table = rates(SCHEDULE="tanh", TANH_FROM=first, TANH_TO=last)
+    expected = [RATE / 2 * (1 - math.tanh(first + (last - first) * i / 200)) for i in range(200)]
+    np.testing.assert_allclose(table, expected, rtol=1e-5, atol=1e-8)
+    assert (np.diff(table) <= 0).all()  # it never rises, whatever the two settings allow
+
+
+def test_the_bounds_of_tanh_are_settings(capsys):
+    script = load_script("4.ResNet/resnet.py")
+    settings, _ = script.read_settings(["--tanh-from", "-4.5", "--tanh-to=4"])
+    assert (settings["TANH_FROM"], settings["TANH_TO"]) == (script.TANH_FROM, script.TANH_TO) == (-4.5, 4.0)
+    assert type(settings["TANH_TO"]) is float
+    for option, value in (("from", "-20.1"), ("from", "0.1"), ("to", "-1"), ("to", "nan"), ("to", "high")):
+        with pytest.raises(SystemExit) as stopped:
+            script.read_settings([f"--tanh-{option}={value}"])
+        line = capsys.readouterr().err
+        assert stopped.value.code == 2 and line.count("\n") == 1
+        assert f"TANH_{option.upper()} = {value!r} is not allowed" in line
+        assert ("from -20 to 0;" if option == "from" else "from 0 to 20;") in line
+
+
 def test_warmup_rises_to_the_full_rate_and_the_schedule_starts_there():
     table = rates(SCHEDULE="cosine", WARMUP=5)
     np.testing.assert_allclose(table[:50], RATE * np.arange(1, 51) / 50, rtol=1e-6)

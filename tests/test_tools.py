@@ -530,6 +530,43 @@ ENSEMBLE = {
     },
     "device": "AMD EPYC, 2 cores",
 }
+COMPARISON = {
+    "script": "htd/compare.py",
+    "command": "python htd/compare.py --seeds 2",
+    "data": "cifar10",
+    "training": {"script": "1.LeNet/lenet.py", "settings": {"DATA": "cifar10", "VARIANT": "dp", "EPOCHS": 30}},
+    "runs": [{"seed": 0}, {"seed": 1}, {"seed": 0}, {"seed": 1}],
+    "precision": "float32",
+    "device": "AMD EPYC, 2 cores",
+}
+OVER_SEEDS = {"mean": 0.81234, "deviation": 0.0123, "median": 0.8, "best": 0.82}
+OF_ONE = OVER_SEEDS | {"deviation": None, "mean": 0.7}
+SCHEDULES = COMPARISON | {
+    "schedules": {
+        "step": {"validation": OVER_SEEDS, "test": OVER_SEEDS, "seconds": 90.0},
+        "tanh": {
+            "validation": OF_ONE,
+            "test": OVER_SEEDS | {"mean": 0.85},
+            "seconds": 120.0,
+            "difference": {"mean": 0.03766, "low": -0.01, "high": 0.08532},
+        },
+        "cosine": {
+            "validation": OF_ONE,
+            "test": OF_ONE,
+            "seconds": 60.0,
+            "difference": {"mean": -0.011, "low": None, "high": None},
+        },
+    }
+}
+GRID = COMPARISON | {
+    "grid": {
+        "cells": [
+            {"from": -6.0, "to": 3.0, "validation": OF_ONE},
+            {"from": -2.5, "to": 3.0, "validation": OVER_SEEDS},
+        ],
+        "chosen": {"from": -2.5, "to": 3.0, "validation": OVER_SEEDS, "test": OVER_SEEDS | {"mean": 0.79}},
+    }
+}
 END = "<!-- end of results -->"
 
 
@@ -655,6 +692,41 @@ def test_ensembles_table_says_what_the_records_say(run, tree):
     assert "- vote: `python ensemble/voting.py a.h5 b.h5 c.h5`, weights 0.25, 0.25, 0.25 in" in text
 
 
+def test_tables_of_schedules_and_grids_say_what_the_records_say(run, tree):
+    root = tree(
+        {}, {"htd/README.md": f"<!-- results: schedules -->\n{END}\n", "README.md": f"<!-- results: grids -->\n{END}\n"}
+    )
+    run("tools/results.py", root, "--fix")
+    assert all("\n\nnot measured\n\n" in (root / path).read_text() for path in ("README.md", "htd/README.md"))
+    tree({**RUNS, "vote": ENSEMBLE, "htd": SCHEDULES, "cells": GRID | {"data_name": "CIFAR-10 (JPEG copy)"}}, {})
+    run("tools/results.py", root, "--fix")
+    text = (root / "htd/README.md").read_text()
+    rows = rows_of(text)
+    assert [row["Schedule"] for row in rows] == ["step", "tanh", "cosine"]
+    assert rows[1] == {
+        "Schedule": "tanh",
+        "Network": "[lenet](../1.LeNet/lenet.py) variant dp",
+        "Data": "cifar10",
+        "Epochs": "30",
+        "Seeds": "2",
+        "Validation %": "70.00",
+        "Test %": "85.00 ± 1.23",
+        "Test, median": "80.00",
+        "Test, best on validation": "82.00",
+        "Test, less the first's": "+3.77 [-1.00, +8.53]",
+        "Minutes a run": "2.0",
+        "Record": "[htd](../results/htd.json)",
+    }
+    assert [row["Test, less the first's"] for row in rows] == ["", "+3.77 [-1.00, +8.53]", "-1.10"]
+    assert "- htd: `python htd/compare.py --seeds 2`; float32 on AMD EPYC, 2 cores" in text
+    rows = rows_of((root / "README.md").read_text())
+    assert [(row["L"], row["U"], row["Validation %"], row["Test %"]) for row in rows] == [
+        ("-2.5", "3", "81.23 ± 1.23", "79.00 ± 1.23"),
+        ("-6", "3", "70.00", ""),
+    ]
+    assert rows[0]["Data"] == "CIFAR-10 (JPEG copy)" and rows[0]["Record"] == "[cells](results/cells.json)"
+
+
 def test_add_copies_a_finished_record_once(run, refused, tmp_path):
     record = tmp_path / "run.json"
     record.write_text(json.dumps(RUN))
@@ -695,6 +767,10 @@ def test_add_copies_a_finished_record_once(run, refused, tmp_path):
         (changed(ENSEMBLE, members=[1]), "bad.json lacks members[0].path"),
         (changed(ENSEMBLE, members=[{**ENSEMBLE["members"][0], "weight": "a"}]), "'a' as members[0].weight"),
         (changed(ENSEMBLE, methods={"mean": {}}), "bad.json lacks methods['mean'].validation.accuracy"),
+        (changed(SCHEDULES, schedules__tanh__test__mean=85.0), "has 85.0 as schedules['tanh'].test.mean, which cannot"),
+        (changed(SCHEDULES, training__settings__EPOCHS=None), "bad.json lacks training.settings.EPOCHS"),
+        (changed(GRID, grid__chosen__test=None), "bad.json lacks grid.chosen.test"),
+        (changed(GRID, grid__cells=[{"from": -6, "to": -3}]), "has -3 as grid, pair 0: to, which cannot be"),
     ],
 )
 def test_results_refuses_a_bad_record(refused, tree, record, message):

@@ -4,8 +4,8 @@
     python tools/copies.py --fix     # first rewrite marked copies, and settings' comments, from their home
     python tools/copies.py FOLDER    # the same for another tree
 
-The training scripts, in folders such as 4.ResNet and in htd, import nothing from the repository, so that each
-can be read and run alone: what they share is copied. ensemble, tools and benchmarks hold ordinary programs.
+The training scripts, in folders such as 4.ResNet, import nothing from the repository, so that each can be read
+and run alone: what they share is copied. ensemble, htd, tools and benchmarks hold ordinary programs.
 
 Every top-level function, class or constant has one home, which is unmarked. Where it stands again, a line
 directly above it says so; above constants, the mark holds for all that follow without a gap:
@@ -40,7 +40,7 @@ from pathlib import Path
 from common import refuse, written_whole
 
 HOME = "4.ResNet/resnet.py"
-PROGRAM_FOLDERS = ("ensemble", "tools", "benchmarks")
+PROGRAM_FOLDERS = ("ensemble", "htd", "tools", "benchmarks")
 MARK = re.compile(r"# (Copied|Differs) from (\S+\.py)(.*)")
 
 
@@ -79,13 +79,13 @@ def is_program(script):
 
 
 def find_scripts(root):
-    """Return the scripts' paths from the root, homes first: HOME, the networks by number, htd, programs."""
+    """Return the scripts' paths from the root, homes first: HOME, the networks by number, programs."""
 
     def order(script):
         number = re.match(r"\d+", script)
         return script != HOME, is_program(script), int(number[0]) if number else float("inf"), script
 
-    folders = [*root.glob("[0-9]*.*"), root / "htd", *(root / name for name in PROGRAM_FOLDERS)]
+    folders = [*root.glob("[0-9]*.*"), *(root / name for name in PROGRAM_FOLDERS)]
     scripts = [path.relative_to(root).as_posix() for folder in folders for path in folder.rglob("*.py")]
     return sorted(scripts, key=order)
 

@@ -5,19 +5,23 @@
     python tools/results.py FOLDER    # the same for another tree
     python tools/results.py --add runs/NAME/run.json --name resnet20 --data-name "CIFAR-10 (JPEG copy)"
 
-A record is the run.json of a training run or the ensemble.json of an ensemble. --add copies one to
-results/resnet20.json; its only change is `data_name`, what the tables call the data set. Without it they call the
-data as the run did: cifar10, or for a path the file's name, cifar10.npz.
+A record is the run.json of a training run, the ensemble.json of an ensemble or the htd.json of a comparison in htd/.
+--add copies one to results/resnet20.json; its only change is `data_name`, what the tables call the data set. Without
+it they call the data as the run did: cifar10, or for a path the file's name, cifar10.npz.
 
 A table stands in README.md, or in the README.md of a top-level folder, between a pair of lines of their own:
 
     <!-- results: training -->              every training run; or those of a folder or script only:
     <!-- results: training 4.ResNet -->
     <!-- results: ensembles -->             every ensemble, a row for each of its methods
+    <!-- results: schedules -->             every comparison of htd/compare.py, a row for each of its schedules
+    <!-- results: grids -->                 every grid of htd/grid.py, a row for each pair of L and U
     <!-- end of results -->
 
 Accuracies are in percent, of the images kept for validation and of the test images. An ensemble's gain is its
 test accuracy less that of its best member, in percentage points; the best member is the one best on validation.
+Schedules have mean and standard deviation over seeds, and the difference to the first of the table in test accuracy,
+paired by seed, with its 95% interval. Of a grid, only the pair chosen on validation has a test accuracy.
 
 If all is true, prints one line and exits with status 0; if not, one line a stale table and status 1. A record or
 table that cannot be read, and bad usage, is one line and status 2.
@@ -52,12 +56,24 @@ OF_TRAINING = {
 OF_ENSEMBLE = {"script": str, "command": str, "data": str, "members": list, "methods": dict, "device": str}
 OF_MEMBER = {"path": str, "model": str, "validation.accuracy": float, "test.accuracy": float}
 OF_METHOD = {"validation.accuracy": float, "test.accuracy": float}
+OF_COMPARISON = {
+    "script": str,
+    "command": str,
+    "data": str,
+    "training.script": str,
+    "training.settings.EPOCHS": int,
+    "runs": list,
+    "precision": str,
+    "device": str,
+}
+OF_SEEDS = {"mean": float, "median": float, "best": float}
+OF_PAIR = {"from": float, "to": float, "validation": dict}
 KINDS = {str: "a text", int: "a whole number", float: "a number", list: "a list", dict: "a group of values"}
 
 
 # Records
 def check_fields(record, fields, file, within=""):
-    """Fail unless the record has every field, of its kind: a number from 0 up, an accuracy at most 1."""
+    """Fail unless the record has every field, of its kind: a number from 0 up (but for L), an accuracy at most 1."""
     for field, kind in fields.items():
         value = record
         for name in field.split("."):
@@ -67,8 +83,9 @@ def check_fields(record, fields, file, within=""):
         kinds = (int, float) if kind is float else kind
         if not isinstance(value, kinds) or isinstance(value, bool):
             refuse(f"{file} has {value!r} as {within}{field}, which must be {KINDS[kind]}; record a finished run")
-        limit = 1 if field.endswith("accuracy") else math.inf
-        if kind in (int, float) and not (0 <= value <= limit and math.isfinite(value)):
+        limit = 1 if field in OF_SEEDS or field.endswith("accuracy") else math.inf
+        least = -math.inf if field == "from" else 0
+        if kind in (int, float) and not (least <= value <= limit and math.isfinite(value)):
             refuse(f"{file} has {value!r} as {within}{field}, which cannot be; record a finished run")
 
 
@@ -78,12 +95,25 @@ def read_record(file):
         record = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         refuse(f"{file} cannot be read as JSON: {error}")
-    if not isinstance(record, dict) or not {"settings", "methods"} & record.keys():
-        refuse(f"{file} is no record of a run or an ensemble: it has neither settings nor methods; remove it")
+    if not isinstance(record, dict) or not {"settings", "methods", "schedules", "grid"} & record.keys():
+        none = "it has none of settings, methods, schedules and grid"
+        refuse(f"{file} is no record of a run or an ensemble or of htd/: {none}; remove it")
     if "data_name" in record:
         check_fields(record, {"data_name": str}, file)
     if "settings" in record:
         check_fields(record, OF_TRAINING, file)
+    elif "schedules" in record:
+        check_fields(record, {**OF_COMPARISON, "schedules": dict}, file)
+        for schedule, row in record["schedules"].items():
+            check_fields(row, {"validation": dict, "test": dict, "seconds": float}, file, f"schedules[{schedule!r}].")
+            for part in ("validation", "test"):
+                check_fields(row[part], OF_SEEDS, file, f"schedules[{schedule!r}].{part}.")
+    elif "grid" in record:
+        check_fields(record, {**OF_COMPARISON, "grid.cells": list, "grid.chosen.test": dict}, file)
+        check_fields(record["grid"]["chosen"]["test"], OF_SEEDS, file, "grid.chosen.test.")
+        for number, pair in enumerate([*record["grid"]["cells"], record["grid"]["chosen"]]):
+            check_fields(pair, OF_PAIR, file, f"grid, pair {number}: ")
+            check_fields(pair["validation"], OF_SEEDS, file, f"grid, pair {number}: validation.")
     else:
         check_fields(record, OF_ENSEMBLE, file)
         if not record["members"]:
@@ -129,7 +159,7 @@ def link(text, path, up):
 
 def markdown(titles, rows, notes):
     """Return the lines of a table, its first columns of text, and of the list below it; "|" in cells escaped."""
-    texts = [title for title in titles if title in ("Network", "Ensemble", "Members", "Data", "Record")]
+    texts = [title for title in titles if title in ("Network", "Ensemble", "Schedule", "Members", "Data", "Record")]
     cells = [titles, [":--" if title in texts else "--:" for title in titles]]
     cells += [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in rows]
     return ["", *(f"| {' | '.join(row)} |" for row in cells), "", *(f"- {note}" for note in notes), ""]
@@ -214,6 +244,70 @@ def ensembles_table(records, up):
     return markdown(titles, rows, notes) if rows else ["", "not measured", ""]
 
 
+def over_seeds(scores):
+    """Return mean and standard deviation in percent, as a text; of one seed there is no deviation."""
+    deviation = scores.get("deviation")
+    return f"{100 * scores['mean']:.2f}" + ("" if deviation is None else f" ± {100 * deviation:.2f}")
+
+
+def describe_comparison(name, record, up):
+    """Return what the rows of a comparison in htd/ have in common, its link, and the note below the table."""
+    training = record["training"]
+    common = [
+        f"{link(Path(training['script']).stem, training['script'], up)} {network(training['settings'])}",
+        name_of_data(record),
+        str(training["settings"]["EPOCHS"]),
+        str(len({run["seed"] for run in record["runs"]})),
+    ]
+    note = f"{name}: `{record['command']}`; {record['precision']} on {record['device']}"
+    return common, link(name, f"results/{name}.json", up), note
+
+
+def schedules_table(records, up):
+    """Return the lines of the table of schedules, a row for each. records and up: see training_table."""
+    rows, notes = [], []
+    for name in sorted(name for name, record in records.items() if "schedules" in record):
+        common, own_link, note = describe_comparison(name, records[name], up)
+        notes.append(note)
+        for schedule, row in records[name]["schedules"].items():
+            less = [f"{100 * value:+.2f}" for value in row.get("difference", {}).values() if value is not None]
+            rows.append(
+                [
+                    schedule,
+                    *common,
+                    over_seeds(row["validation"]),
+                    over_seeds(row["test"]),
+                    f"{100 * row['test']['median']:.2f}",
+                    f"{100 * row['test']['best']:.2f}",
+                    f"{less[0]} [{less[1]}, {less[2]}]" if len(less) == 3 else "".join(less),
+                    f"{row['seconds'] / 60:.1f}",
+                    own_link,
+                ]
+            )
+    figures = ["Validation %", "Test %", "Test, median", "Test, best on validation", "Test, less the first's"]
+    titles = ["Schedule", "Network", "Data", "Epochs", "Seeds", *figures, "Minutes a run", "Record"]
+    return markdown(titles, rows, notes) if rows else ["", "not measured", ""]
+
+
+def grids_table(records, up):
+    """Return the lines of the table of grids, the best pair on validation first. records and up: see training_table."""
+    rows, notes = [], []
+    for name in sorted(name for name, record in records.items() if "grid" in record):
+        common, own_link, note = describe_comparison(name, records[name], up)
+        notes.append(note)
+        chosen = records[name]["grid"]["chosen"]
+        for pair in sorted(records[name]["grid"]["cells"], key=lambda pair: -pair["validation"]["mean"]):
+            is_chosen = (pair["from"], pair["to"]) == (chosen["from"], chosen["to"])
+            test = over_seeds(chosen["test"]) if is_chosen else ""
+            ends = [f"{pair['from']:g}", f"{pair['to']:g}"]
+            rows.append([*common, *ends, over_seeds(pair["validation"]), test, own_link])
+    titles = ["Network", "Data", "Epochs", "Seeds", "L", "U", "Validation %", "Test %", "Record"]
+    return markdown(titles, rows, notes) if rows else ["", "not measured", ""]
+
+
+TABLES = {"ensembles": ensembles_table, "schedules": schedules_table, "grids": grids_table}
+
+
 def fill(readme, records, root):
     """Return a README.md's lines with every table filled, and [(line, marker, was stale)] of its tables."""
     name = readme.relative_to(root)
@@ -232,10 +326,10 @@ def fill(readme, records, root):
             kind, _, part = match[1].partition(" ")
             if kind == "training" and (not part or (root / part).exists()):
                 table = training_table(records, up, part.rstrip("/"))
-            elif match[1] == "ensembles":
-                table = ensembles_table(records, up)
+            elif match[1] in TABLES:
+                table = TABLES[match[1]](records, up)
             else:
-                known = "training, training FOLDER (one that exists) and ensembles"
+                known = f"training, training FOLDER (one that exists), {', '.join(TABLES)}"
                 refuse(f"{name}:{number}: there is no table {match[1]!r}; there are {known}")
             filled += [line, *table]
             started = number
@@ -259,7 +353,7 @@ def main():
     parser.add_argument("root", nargs="?", type=Path, default=here, help="default: the repository of this tool")
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--fix", action="store_true", help="rewrite stale tables")
-    action.add_argument("--add", type=Path, metavar="FILE", help="a run.json or ensemble.json to copy to results/")
+    action.add_argument("--add", type=Path, metavar="FILE", help="a run.json, ensemble.json or htd.json to record")
     parser.add_argument("--name", help="with --add: results/NAME.json is made")
     parser.add_argument("--data-name", help="with --add: what the tables call the data set")
     options = parser.parse_args()

@@ -1,0 +1,269 @@
+"""The training runs that are compared: planned, trained or resumed, read, and put on record.
+
+Shared by compare.py and grid.py. A run is the training script itself, in a process of its own: it resumes as the
+script resumes, is refused what the script refuses, and when finished it is not trained again.
+"""
+
+import argparse
+import datetime
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "ensemble"))
+
+from members import PARTS, ROOT, git_commit, import_script, refuse, written_whole
+
+
+@dataclass
+class Run:
+    """A training run. variant: what it is a run of; folder: runs/NAME; arguments: those of the script's command;
+    settings: all of the script's, by name, as run.json has them."""
+
+    variant: str
+    seed: int
+    folder: Path
+    arguments: list
+    settings: dict
+
+
+# Command line
+def command_parser(description, script, seeds, parallel):
+    """Return a parser of the arguments that both commands take, with these defaults; its errors are one line."""
+
+    def count(text):
+        if not text.isdecimal() or int(text) < 1:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
+        return int(text)
+
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.error = refuse
+    parser.add_argument("--script", default=script, help="the training script (default: %(default)s)")
+    parser.add_argument("--seeds", type=count, default=seeds, help="runs of each, seeds 0, 1, ... (now %(default)s)")
+    parser.add_argument("--parallel", type=count, default=parallel, help="runs side by side (now %(default)s)")
+    return parser
+
+
+def read_script(path):
+    """Return a training script as a module; refuse what is none. Without a file in the current folder, path is
+    taken from the top folder of the repository."""
+    file = Path(path).resolve() if Path(path).is_file() else ROOT / path
+    if not file.is_file():
+        refuse(f"there is no script {path}; give one such as --script 4.ResNet/resnet.py")
+    if "\ndef learning_rates(" not in file.read_text(encoding="utf-8"):
+        refuse(
+            f"{path} has no learning_rates, as the training scripts have; give --script 4.ResNet/resnet.py or the like"
+        )
+    return import_script(file)
+
+
+def plan(script, arguments, variants, seeds):
+    """Return the runs of a script with these arguments: of each variant, {name: arguments more}, one for each seed.
+
+    What the script does not take, it refuses here in its own words, before any training.
+    """
+    taken = {"--seed"} | {argument.split("=")[0] for own in variants.values() for argument in own}
+    for argument in arguments:
+        if argument.split("=")[0] in taken:
+            refuse(f"{argument.split('=')[0]} is what the runs differ in; leave it out")
+    _, folder = script.read_settings(arguments)
+    runs = []
+    for variant, own in variants.items():
+        for seed in range(seeds):
+            name = f"{folder.name}-{variant}-{seed}"
+            command = [*arguments, *own, f"--seed={seed}", f"--run={name}"]
+            settings, _ = script.read_settings(command)
+            runs.append(Run(variant, seed, folder.with_name(name), command, json.loads(json.dumps(settings))))
+    return runs
+
+
+# Training
+def read_result(run):
+    """Return a run's run.json, or None if it is not finished; refuse one that had other settings."""
+    file = run.folder / "run.json"
+    if not file.exists():
+        return None
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        was = dict(record["settings"])
+    except (ValueError, TypeError, KeyError):
+        refuse(f"{file} is damaged; move {run.folder} away, and the run is trained again")
+    changes = [
+        f"{name} was {was.get(name)}, is {value}" for name, value in run.settings.items() if was.get(name) != value
+    ]
+    if changes:
+        refuse(f"{run.folder} is finished, but {'; '.join(changes)}. Undo that, or give another --run NAME")
+    return record
+
+
+def epochs_done(run):
+    file = run.folder / "history.csv"
+    return len(file.read_text(encoding="utf-8").splitlines()) - 1 if file.exists() else 0
+
+
+def start(script, run):
+    """Start or resume a run. Its outputs are pipes, so that it ends at its next word if this program is killed."""
+    command = [sys.executable, os.path.relpath(script.__file__), *run.arguments]
+    environment = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", **os.environ}  # so that runs can share a GPU
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    os.set_blocking(process.stdout.fileno(), False)
+    os.set_blocking(process.stderr.fileno(), False)
+    return process
+
+
+def fail_as(run, process, errors):
+    """Exit with the script's own line if it refused, or else with what it said and how it ended."""
+    lines = errors.decode(errors="replace").strip().splitlines()
+    if process.returncode == 2 and lines:
+        print(lines[-1], file=sys.stderr)
+        sys.exit(2)
+    print(*lines, sep="\n", file=sys.stderr)
+    refuse(
+        f"{run.folder} ended with status {process.returncode}; the same command goes on from its last finished epoch"
+    )
+
+
+def train_all(script, runs, parallel):
+    """Train those of the runs that are not finished, `parallel` at a time; return every run's run.json, in order.
+
+    Whatever ends it early also ends the runs, which the same command resumes.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    width = shutil.get_terminal_size().columns - 1
+    waiting = [run for run in runs if read_result(run) is None]
+    print(f"{len(runs)} runs of {script.__name__}, of which {len(runs) - len(waiting)} are finished", flush=True)
+    running, shown = [], ""  # running: [run, process, what it wrote on stderr]
+    try:
+        while waiting or running:
+            while waiting and len(running) < parallel:
+                running.append([waiting[0], start(script, waiting.pop(0)), b""])
+            time.sleep(0.2)
+            for entry in list(running):
+                run, process, _ = entry
+                ended = process.poll() is not None
+                process.stdout.read()  # so that the pipe does not fill
+                entry[2] += process.stderr.read() or b""
+                if ended:
+                    running.remove(entry)
+                    print(f"\r{'':{width}}\r", end="", flush=True)
+                    if process.returncode:
+                        fail_as(run, process, entry[2])
+                    record = read_result(run)
+                    scored = f"validation accuracy {record['validation']['accuracy']:.2%}"
+                    print(f"{run.folder}: {scored}, {record['seconds'] / 60:.1f} minutes", flush=True)
+            states = [
+                f"{run.variant}, seed {run.seed}: {epochs_done(run)} epochs of {run.settings['EPOCHS']}"
+                for run, *_ in running
+            ]
+            state = f"{'; '.join(states)}; {len(waiting)} runs wait"
+            if running and state != shown:
+                print(f"\r{state:{width}.{width}}", end="", flush=True)
+                shown = state
+    finally:
+        for _, process, _ in running:
+            process.terminate()
+        for _, process, _ in running:
+            process.wait()
+    records = [read_result(run) for run in runs]
+    for run, record in zip(runs, records, strict=True):
+        if record["split"] != records[0]["split"]:
+            refuse(f"{runs[0].folder} and {run.folder} had different images; move one away, and it is trained again")
+    return records
+
+
+# Figures
+def summary(records, parts=PARTS):
+    """Return {part: {"mean", "deviation", "median", "best"}} of the accuracies of runs that differ in their seed.
+
+    deviation: the sample's, with n - 1, or None of one run. best is the accuracy of the run that is best on
+    validation, whatever the part: nothing is chosen on test images.
+    """
+    best = max(records, key=lambda record: (record["validation"]["accuracy"], -record["validation"]["loss"]))
+    found = {}
+    for part in parts:
+        accuracies = np.array([record[part]["accuracy"] for record in records])
+        found[part] = {
+            "mean": float(accuracies.mean()),
+            "deviation": float(accuracies.std(ddof=1)) if len(records) > 1 else None,
+            "median": float(np.median(accuracies)),
+            "best": best[part]["accuracy"],
+        }
+    return found
+
+
+def plus_minus(accuracies):
+    """Return mean and deviation in percent, as a text."""
+    deviation = accuracies["deviation"]
+    return f"{100 * accuracies['mean']:.2f}" + ("" if deviation is None else f" ± {100 * deviation:.2f}")
+
+
+def paired_difference(records, baseline):
+    """Return mean, low and high of the test accuracies less those of the baseline's runs with the same seeds.
+
+    low and high: the 95% interval of Student's t over the seeds; None with one seed, whose spread is unknown.
+    """
+    pairs = zip(records, baseline, strict=True)
+    differences = np.array([own["test"]["accuracy"] - other["test"]["accuracy"] for own, other in pairs])
+    mean, count = float(differences.mean()), len(differences)
+    if count == 1:
+        return {"mean": mean, "low": None, "high": None}
+    reach = float(stats.t.ppf(0.975, count - 1) * differences.std(ddof=1) / np.sqrt(count))
+    return {"mean": mean, "low": mean - reach, "high": mean + reach}
+
+
+# Record and pictures
+def describe(program, runs, records, parts=PARTS):
+    """Return what a record says of the command, of all runs together, and of each: of its scores, those on `parts`."""
+    first = runs[0].settings
+    common = {name: value for name, value in first.items() if all(run.settings[name] == value for run in runs)}
+    rows = [
+        {"variant": run.variant, "seed": run.seed, "path": str(run.folder)}
+        | {
+            name: record[name]
+            for name in ("command", "model", "script_sha256", "git_commit", "date", *parts, "seconds")
+        }
+        for run, record in zip(runs, records, strict=True)
+    ]
+    return {
+        "script": program,
+        "command": shlex.join(["python", *sys.argv]),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "git_commit": git_commit(),
+        "data": first["DATA"],
+        "split": records[0]["split"],
+        "images": records[0]["images"],
+        "training": {"script": records[0]["script"], "parameters": records[0]["parameters"], "settings": common},
+        "precision": ", ".join(dict.fromkeys(record["precision"] for record in records)),
+        "device": ", ".join(dict.fromkeys(record["device"] for record in records)),
+        "runs": rows,
+    }
+
+
+def write_result(record, figures):
+    """Write htd.json and figures, {file name: figure}, to a folder in runs/ that is named after the runs."""
+    models = [record["script"], *(row["model"] for row in record["runs"])]
+    name = f"{Path(record['script']).stem}-{hashlib.sha256(json.dumps(models).encode()).hexdigest()[:8]}"
+    folder = Path("runs") / name
+    if (folder / "htd.json").exists():
+        print(f"\nThis result is already in {folder}, which stays as it was.")
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, figure in figures.items():
+        with written_whole(folder / file) as path:
+            figure.savefig(path, dpi=120)
+    with written_whole(folder / "htd.json") as path:
+        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    print(f"\nWritten to {folder}: htd.json, {' and '.join(figures)}.")
