@@ -367,14 +367,19 @@ def report(script, members, methods, out, seconds, settings=None, weights=None):
         rows = [row | {"weight": float(weight)} for row, weight in zip(scores, weights, strict=True)]
     record = {"methods": methods, **(settings or {}), "seconds": seconds}
     folder = result_folder(script, members, out, settings or {})
-    write_result(folder, script, members, rows, record, lambda: draw(members, scores, methods, weights, best))
+
+    def write_picture(folder):
+        with written_whole(folder / "ensemble.png") as path:
+            draw(members, scores, methods, weights, best).savefig(path, dpi=150)
+
+    write_result(folder, script, members, rows, record, write_picture)
 
 
-def write_result(folder, script, members, rows, record, draw_figure):
-    """Write ensemble.json and ensemble.png to a folder, unless they are there, and say so.
+def write_result(folder, script, members, rows, record, write_files):
+    """Write ensemble.json and what goes with it to a folder, unless it is there, and say so.
 
     rows: what the record says of each member, dictionaries; record: what it says besides of the ensemble;
-    draw_figure: returns the picture.
+    write_files(folder): writes the rest, pictures.
     """
     if (folder / "ensemble.json").exists():
         print(f"\nThis result is already in {folder}, which stays as it was.")
@@ -397,13 +402,12 @@ def write_result(folder, script, members, rows, record, draw_figure):
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with written_whole(folder / "ensemble.png") as path:
-            draw_figure().savefig(path, dpi=150)
+        write_files(folder)
         with written_whole(folder / "ensemble.json") as path:
             path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         refuse(f"{folder} cannot be written: {error.strerror}")
-    print(f"\nWritten to {folder}: ensemble.json and ensemble.png.")
+    print(f"\nWritten to {folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}.")
 
 
 def print_table(members, scores, methods, weights, best):

@@ -198,7 +198,11 @@ def methods_for(members):
     """Return {name: method} for this many members, and {name: why} of those that so many make impossible."""
     steps = steps_in_one(STEP)
     ways = {"grid": math.comb(steps + members - 1, members - 1), "ancestor's grid": 11 ** (members - 1)}
-    left_out = {name: f"{count:,} weightings" for name, count in ways.items() if count > MOST_WEIGHTINGS}
+    left_out = {
+        name: f"{count:,} weightings for {members} members are too many; likelihood and greedy need no grid"
+        for name, count in ways.items()
+        if count > MOST_WEIGHTINGS
+    }
     methods = {"hard voting": fixed(votes), "soft voting": fixed(soft_voting), "geometric mean": fixed(geometric_mean)}
     if "grid" not in left_out:
         methods["grid"] = best_of(weightings(members, steps), most_equal)

@@ -96,7 +96,9 @@ def search(probabilities, labels, step=STEP):
     steps = steps_in_one(step)
     ways = math.comb(steps + count - 1, count - 1)
     if ways > MOST_WEIGHTINGS:
-        refuse(f"{count} members and --step {step:g} make {ways:,} weightings; take a coarser step or fewer members")
+        refuse(
+            f"{count} members and --step {step:g} make {ways:,} weightings; take a coarser step, or the likelihood weights of compare.py"
+        )
     units = weightings(count, steps)
     correct = correct_counts(probabilities, labels, units, np.zeros_like(labels))[:, 0]
     return most_equal(units[correct == correct.max()]), float(correct.max() / len(labels))

@@ -1,0 +1,63 @@
+"""Time compare.py's methods and measures, of each on its own, on made-up members.
+
+    python benchmarks/compare_methods.py
+
+The members are those of weight_search.py: 8, on 5,000 validation and 10,000 test images of 10 classes. Prints a Markdown
+table of the seconds that each method takes, its cross-validation included, and compare.py's whole, with temperatures,
+intervals and tables, without loading files and drawing.
+"""
+
+import argparse
+import datetime
+import shlex
+import sys
+import time
+from pathlib import Path
+
+from weight_search import draw_members
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "ensemble"))
+
+from compare import compare
+from members import Member, describe_computer, refuse, stack
+from methods import make_folds, methods_for
+
+
+def make_members(count, validation=5000, test=10_000):
+    """Return `count` made-up members as a list of Member."""
+    probabilities, labels = draw_members(count, validation + test, classes=10)
+    parts = {"validation": slice(validation), "test": slice(validation, None)}
+    labels = {part: labels[own] for part, own in parts.items()}
+    return [
+        Member(Path(f"m{i}.h5"), str(i), None, "made up", "", {part: given[own] for part, own in parts.items()}, labels)
+        for i, given in enumerate(probabilities)
+    ]
+
+
+def measure(members):
+    """Return {method: seconds}, and "all of compare.py" last."""
+    probabilities, labels = stack(members, "validation"), members[0].labels["validation"]
+    folds = make_folds(labels)
+    seconds = {}
+    for name, method in methods_for(len(members))[0].items():
+        started = time.perf_counter()
+        method(probabilities, labels, folds)
+        seconds[name] = time.perf_counter() - started
+    started = time.perf_counter()
+    compare(members, [None] * len(members), [str(label) for label in range(10)], None)
+    return seconds | {"all of compare.py": time.perf_counter() - started}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.error = refuse
+    parser.parse_args()
+    today = datetime.datetime.now(datetime.UTC).date()
+    print(f"{describe_computer()}; {today}; `{shlex.join(['python', *sys.argv])}`\n")
+    print("| 8 members | seconds |\n|:---|---:|")
+    for name, seconds in measure(make_members(8)).items():
+        print(f"| {name} | {seconds:.3f} |")
+
+
+if __name__ == "__main__":
+    main()
