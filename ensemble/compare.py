@@ -30,6 +30,7 @@ from members import (
     argument_parser,
     load_members,
     progress,
+    read_forms,
     refuse,
     result_folder,
     score,
@@ -199,7 +200,7 @@ def draw(members, best, rows, methods, between, ensemble):
 
 def main():
     options = argument_parser(__doc__).parse_args()
-    members = load_members(options.models, options.data, options.hold_out)
+    members = load_members(options.models, options.data, options.hold_out, read_forms(options), options.skip_refused)
     labels = members[0].labels
     fewest = np.bincount(labels["validation"], minlength=members[0].probabilities["test"].shape[1]).min()
     if fewest < FOLDS:

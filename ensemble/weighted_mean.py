@@ -13,7 +13,18 @@ import sys
 import time
 
 import numpy as np
-from members import PARTS, argument_parser, load_members, progress, refuse, report, result_folder, score, stack
+from members import (
+    PARTS,
+    argument_parser,
+    load_members,
+    progress,
+    read_forms,
+    refuse,
+    report,
+    result_folder,
+    score,
+    stack,
+)
 
 STEP = 0.05  # between neighbouring weights; 1 must be a multiple of it
 
@@ -113,7 +124,7 @@ def main():
     options = parser.parse_args()
     steps = steps_in_one(options.step)
     settings = {"step": 1 / steps}
-    members = load_members(options.models, options.data, options.hold_out)
+    members = load_members(options.models, options.data, options.hold_out, read_forms(options), options.skip_refused)
     result_folder(SCRIPT, members, options.out, settings)
     started = time.perf_counter()
     units, _ = search(stack(members, "validation"), members[0].labels["validation"], options.step)
