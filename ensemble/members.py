@@ -1,7 +1,7 @@
 """The members of an ensemble: their predictions, their scores, and the record, table and picture of the whole.
 
-Shared by voting.py and weighted_mean.py. A member's predictions are kept beside its model, so that only the
-first command needs TensorFlow and the images; this file imports neither TensorFlow nor Keras until then.
+Shared by the commands of ensemble/. A member's predictions are kept beside its model, so that only the first
+command needs TensorFlow and the images; this file imports neither TensorFlow nor Keras until then.
 """
 
 import argparse
@@ -94,21 +94,10 @@ class Form:
 
     def record(self, kind, classes):
         """Return what ensemble.json says of the form, for outputs of that kind; None if it is that of a run here."""
-        usual = {
-            "scale": 1.0,
-            "mean": [0.0] * 3,
-            "std": [1.0] * 3,
-            "class_order": list(range(classes)),
-            "outputs": "probabilities",
-        }
-        form = {
-            "scale": self.scale,
-            "mean": list(self.mean),
-            "std": list(self.std),
-            "class_order": list(self.class_order or range(classes)),
-            "outputs": kind,
-        }
-        return None if form == usual else form
+        order = tuple(range(classes))
+        form = dataclasses.replace(self, class_order=self.class_order or order, outputs=kind)
+        usual = Form(class_order=order, outputs="probabilities")
+        return None if form == usual else json.loads(form.to_json())
 
 
 @dataclass
@@ -196,14 +185,10 @@ def kept_predictions(path, model, data, hold_out, form=None):
             with np.load(file) as arrays:
                 kept = {key: arrays[key] for key in arrays.files}
             kept |= {key: str(kept[key]) for key in ("model", "data", "split")}
-            kept |= (
-                {"form": Form(), "outputs": "probabilities"}
-                if own
-                else {
-                    "form": Form.from_json(str(kept["form"])),
-                    "outputs": str(kept["outputs"]),
-                }
-            )
+            if own:
+                kept |= {"form": Form(), "outputs": "probabilities"}
+            else:
+                kept |= {"form": Form.from_json(str(kept["form"])), "outputs": str(kept["outputs"])}
             for part in PARTS:
                 outputs, labels = kept[f"{part}_probabilities"], kept[f"{part}_labels"]
                 if labels.shape != outputs.shape[:1] or not 0 <= labels.min() <= labels.max() < outputs.shape[1]:
@@ -227,8 +212,8 @@ def kept_predictions(path, model, data, hold_out, form=None):
 
 
 @contextmanager
-def kept_beside(path):
-    """Give a path to write a file to that takes the place of `path`, as written_whole; but two commands may at once."""
+def written_apart(path):
+    """As written_whole, but several commands may write the same file at once: each whole, and the last one stays."""
     with tempfile.TemporaryDirectory(prefix="unfinished-", dir=path.parent) as folder:
         apart = Path(folder) / path.name
         with written_whole(apart) as file:
@@ -283,6 +268,8 @@ OBSOLETE = {
 
 def mend(config):
     """Change the configuration of a Keras 2 model or layer, in place, to what Keras 3 reads."""
+    if isinstance(config["config"], list):  # a Sequential before Keras 2.2.3
+        config["config"] = {"name": "sequential", "layers": config["config"]}
     settings = config["config"]
     if config["class_name"] == "SyncBatchNormalization":
         config["class_name"] = "BatchNormalization"
@@ -290,6 +277,8 @@ def mend(config):
         settings.pop(name, None)
     if isinstance(settings.get("dtype"), dict):  # a policy of mixed precision
         settings["dtype"] = settings["dtype"]["config"]["name"]
+    if config["class_name"] != "InputLayer" and "batch_input_shape" in settings:
+        settings["input_shape"] = settings.pop("batch_input_shape")[1:]
     layers = settings.get("layers", [])
     for layer in layers:
         mend(layer)
@@ -346,7 +335,7 @@ def mended(path, version, config):
 
 
 def load_model(path):
-    """Return the Keras model in a file, or refuse the file. No code in it is run, and no memory taken beyond its size.
+    """Return the Keras model in a file, or refuse the file: one with code in it, or one that says to be far larger.
 
     Keras itself refuses Lambda layers, functions that are not its own, and HDF5 links and data outside the file.
     """
@@ -373,14 +362,25 @@ def load_model(path):
 def unusable(path, error, version=""):
     """Return the refusal of a file for the error that Keras raised on it; version: the Keras that saved it."""
     reason = " ".join(str(error).split()) or type(error).__name__
-    for words in ("Exception encountered: ", "Example error message for object "):  # the cause comes behind these
-        reason = reason.rpartition(words)[2]
+    reason = re.split("Exception encountered: |Example error message for object ", reason)[-1]  # the cause comes last
+    reason = re.split(r"\.? (?:Please ensure|Make sure|If you trust|Full object|List of objects)", reason)[0]  # advice
     advice = "; in Keras 2, build it of keras.layers alone and save it as .h5" if version.startswith("2.") else ""
     return RefusedError(f"{path} cannot be used as a Keras model: {reason[:200]}{advice}")
 
 
+@contextmanager
+def usable(path):
+    """Refuse a model for whatever Keras raises on it."""
+    try:
+        yield
+    except RefusedError:
+        raise
+    except Exception as error:  # it asks for too much memory, or was never built, or ...
+        raise unusable(path, error) from None
+
+
 def model_inputs(model, path, pixels, form):
-    """Return uint8 images (n, height, width, 3) as a model takes them, in one channel if it takes one."""
+    """Return uint8 images (n, height, width, 3) as a model takes them, of one channel if it takes that."""
     fed = form.feed(pixels)
     if model.input_shape[-1] != 1:
         return fed
@@ -396,23 +396,18 @@ def predict(path, model_hash, data, hold_out, form):
 
     x = np.concatenate([images[part][0] for part in PARTS])
     model = load_model(path)
-    taken, given = model.input_shape, model.output_shape
-    fits = len(taken) == 4 and all(size in (None, own) for size, own in zip(taken[1:3], x.shape[1:3], strict=True))
-    if not fits or taken[3] not in (None, 1, 3):
-        raise RefusedError(f"{path} takes inputs of shape {taken}; the images of {data} are {(None, *x.shape[1:])}")
-    if given != (None, classes):
-        raise RefusedError(
-            f"{path} gives outputs of shape {given}; {data}, of {classes} classes, needs {(None, classes)}"
-        )
-    starts = progress(range(0, len(x), BATCH), f"{path}: predicting")
-    try:
+    with usable(path):
+        taken, given = model.input_shape, model.output_shape
+        fits = len(taken) == 4 and all(size in (None, own) for size, own in zip(taken[1:3], x.shape[1:3], strict=True))
+        if not fits or taken[3] not in (None, 1, 3):
+            raise RefusedError(f"{path} takes inputs of shape {taken}; the images of {data} are {(None, *x.shape[1:])}")
+        if given != (None, classes):
+            needed = (None, classes)
+            raise RefusedError(f"{path} gives outputs of shape {given}; {data}, of {classes} classes, needs {needed}")
+        starts = progress(range(0, len(x), BATCH), f"{path}: predicting")
         outputs = [
             model.predict_on_batch(model_inputs(model, path, x[start : start + BATCH], form)) for start in starts
         ]
-    except RefusedError:
-        raise
-    except Exception as error:  # a network that asks for too much memory, for one
-        raise unusable(path, error) from None
     del model
     keras.backend.clear_session()  # frees the memory before the next member
     probabilities, kind = form.read(np.concatenate(outputs), path)
@@ -426,7 +421,7 @@ def predict(path, model_hash, data, hold_out, form):
         **known,
     }
     try:
-        with kept_beside(path.with_name(f"{path.name}.predictions.npz")) as file:
+        with written_apart(path.with_name(f"{path.name}.predictions.npz")) as file:
             np.savez(file, form=form.to_json(), **predictions)
     except OSError as error:
         print(f"{path}: its predictions are not kept beside it: {error.strerror}")
@@ -548,7 +543,7 @@ def seconds_per_thousand(members):
                 print(f"Seconds per 1,000 images are not measured: {error}")
                 return [None] * len(members)
             try:
-                with kept_beside(file) as beside:
+                with written_apart(file) as beside:
                     beside.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
             except OSError as error:
                 print(f"{member.path}: its seconds are not kept beside it: {error.strerror}")
@@ -563,15 +558,16 @@ def measure_seconds(member):
 
     x = np.resize(images["test"][0], (1000, *images["test"][0].shape[1:]))  # fewer are repeated
     model = load_model(member.path)
-    x = model_inputs(model, member.path, x, Form()).astype(np.float32)
-    batches = [x[start : start + BATCH] for start in range(0, len(x), BATCH)]
-    model.predict_on_batch(batches[0])
     rounds = []
-    for _ in progress(range(ROUNDS), f"{member.path}: measuring its speed"):
-        started = time.perf_counter()
-        for batch in batches:
-            model.predict_on_batch(batch)
-        rounds.append(time.perf_counter() - started)
+    with usable(member.path):
+        x = model_inputs(model, member.path, x, Form()).astype(np.float32)
+        batches = [x[start : start + BATCH] for start in range(0, len(x), BATCH)]
+        model.predict_on_batch(batches[0])
+        for _ in progress(range(ROUNDS), f"{member.path}: measuring its speed"):
+            started = time.perf_counter()
+            for batch in batches:
+                model.predict_on_batch(batch)
+            rounds.append(time.perf_counter() - started)
     del model
     keras.backend.clear_session()
     return float(np.median(rounds))
@@ -607,7 +603,7 @@ def score(probabilities, labels):
 
 # Command line, record, table and picture
 def argument_parser(description):
-    """Return a parser of the arguments that both commands take, whose errors are one line."""
+    """Return a parser of the arguments that all commands on ensembles take, whose errors are one line."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -719,9 +715,11 @@ def read_forms(options):
                 value = read(value)
             except (ValueError, ZeroDivisionError):
                 refuse(f"{option}: give {rule}")
-            for path in [Path(file)] if one else given:
-                if one or not (path.parent / "run.json").exists():
-                    given[path][name] = value
+            paths = [Path(file)] if one else [path for path in given if not (path.parent / "run.json").exists()]
+            if not paths:
+                refuse(f"{option}: the models of this collection take raw pixels; if one does not, give FILE=VALUE")
+            for path in paths:
+                given[path][name] = value
     return {path: Form(**values) for path, values in given.items() if values}
 
 
@@ -808,6 +806,7 @@ def write_result(folder, script, members, rows, record, draw_figure):
     rows: what the record says of each member, dictionaries; record: what it says besides of the ensemble;
     draw_figure: returns the picture.
     """
+    result_folder(script, members, folder, {})  # another command may have filled it since
     if (folder / "ensemble.json").exists():
         print(f"\nThis result is already in {folder}, which stays as it was.")
         return
@@ -831,9 +830,9 @@ def write_result(folder, script, members, rows, record, draw_figure):
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with written_whole(folder / "ensemble.png") as path:
+        with written_apart(folder / "ensemble.png") as path:
             draw_figure().savefig(path, dpi=150)
-        with written_whole(folder / "ensemble.json") as path:
+        with written_apart(folder / "ensemble.json") as path:
             path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         refuse(f"{folder} cannot be written: {error.strerror}")

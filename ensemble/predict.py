@@ -28,7 +28,7 @@ from members import (
     refuse,
     refusing,
     short_names,
-    unusable,
+    usable,
     written_whole,
 )
 from PIL import Image, ImageOps
@@ -60,17 +60,13 @@ def predict(path, images, form=None):
         kept = kept_predictions(path, file_hash(path), None, None) or {"form": Form(), "outputs": None}
         form = dataclasses.replace(kept["form"], outputs=kept["outputs"])
     model = load_model(path)
-    try:
+    with usable(path):
         _, height, width, channels = model.input_shape
         squares = [ImageOps.fit(image, (width or 32, height or 32)) for image in images]
         if channels == 1:
             squares = [square.convert("L").convert("RGB") for square in squares]
         pixels = np.stack([np.asarray(square) for square in squares])
-        outputs = np.asarray(model.predict_on_batch(model_inputs(model, path, pixels, form)))
-    except RefusedError:
-        raise
-    except Exception as error:  # whatever a foreign network makes Keras raise
-        raise unusable(path, error) from None
+        outputs = model.predict_on_batch(model_inputs(model, path, pixels, form))
     keras.backend.clear_session()
     return form.read(outputs, path)[0]
 

@@ -1,7 +1,7 @@
 """Let trained models vote.
 
     python ensemble/voting.py runs/*/model.h5
-    python ensemble/voting.py mine.h5 other.keras --data digits
+    python ensemble/voting.py mine.h5 other.keras --data digits --scale other.keras=1/255
 
 Hard voting takes the class that most members choose; soft voting the one with the largest mean probability.
 Prints the accuracy of every member and of both votes, and writes ensemble.json and ensemble.png.

@@ -142,7 +142,7 @@ def test_a_form_is_part_of_the_result(models, tmp_path, capsys):
     same[1].form = same[1].form | {"scale": 0.5}
     assert members.result_folder("s.py", same, None, {}) != named
     with pytest.raises(SystemExit):
-        members.result_folder("s.py", same, tmp_path, {})
+        members.write_result(tmp_path, "s.py", same, [{}, {}], {}, None)
     assert str(tmp_path) in capsys.readouterr().err
 
 
@@ -183,6 +183,10 @@ def test_options_say_which_models_they_are_for(tmp_path, capsys):
             read(option, value)
         line = capsys.readouterr().err
         assert stop.value.code == 2 and line.count("\n") == 1 and f"{option} {value}: " in line
+
+    with pytest.raises(SystemExit):
+        members.read_forms(parser.parse_args([str(run), str(run), "--scale", "2"]))
+    assert "take raw pixels" in capsys.readouterr().err
 
 
 def test_what_does_not_fit_a_form(models):
@@ -257,6 +261,22 @@ def test_settings_of_keras_2_are_mended():
     assert (normalised["class_name"], normalised["config"]["dtype"]) == ("BatchNormalization", "mixed_bfloat16")
     assert add["inbound_nodes"] == [[["inner", 0, 0, {}], ["d", 0, 0, {}]]]
     assert config["config"]["output_layers"] == [["inner", 1, 0], ["a", 0, 0]]
+
+
+def test_a_sequential_before_keras_2_2_3(tmp_path):
+    """It had a list of layers, none of them an InputLayer."""
+    path = Path(shutil.copy(DATA / "keras2-softmax.h5", tmp_path))
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        config["config"] = config["config"]["layers"][1:]
+        file.attrs["model_config"] = json.dumps(config)
+        file.attrs["keras_version"] = np.bytes_("2.1.6")
+    images, _, _ = members.load_images("digits", 100)
+    model = members.load_model(path)
+    with np.load(DATA / "keras2.npz") as keras2:
+        np.testing.assert_allclose(
+            model.predict_on_batch(images["test"][0][:40] / np.float32(255)), keras2["softmax"], atol=2e-6
+        )
 
 
 # Hostile files
@@ -470,9 +490,9 @@ def test_own_images_with_refused_models(models, tmp_path, monkeypatch, capsys):
 # What is kept beside a model
 def test_two_commands_at_once_lose_nothing(tmp_path):
     path = tmp_path / "kept.json"
-    with members.kept_beside(path) as one:
+    with members.written_apart(path) as one:
         one.write_text("first, ")
-        with members.kept_beside(path) as other:
+        with members.written_apart(path) as other:
             other.write_text("second")
         assert path.read_text() == "second"
         one.write_text("first")
