@@ -2,9 +2,9 @@
 
     python benchmarks/compare_methods.py
 
-The members are those of weight_search.py: 8, on 5,000 validation and 10,000 test images of 10 classes. Prints a Markdown
-table of the seconds that each method takes, its cross-validation included, and compare.py's whole, with temperatures,
-intervals and tables, without loading files and drawing.
+The members are those of weight_search.py: 8, on 5,000 validation and 10,000 test images of 10 classes. Prints a
+Markdown table of the seconds that each method takes, its cross-validation included, and all of compare.py, with
+temperatures and intervals, without loading files and drawing.
 """
 
 import argparse

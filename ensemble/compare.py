@@ -24,13 +24,17 @@ from measures import (
 )
 from members import (
     PARTS,
+    RefusedError,
     argument_parser,
+    load_images,
     load_members,
     progress,
+    read_forms,
     refuse,
     result_folder,
     score,
     score_members,
+    seconds_per_thousand,
     short_names,
     stack,
     write_result,
@@ -159,9 +163,19 @@ def compare(members, seconds, classes, images):
     )
 
 
+def find_test_images(member):
+    """Return the test images, uint8 (n, height, width, 3), or None if they are no longer there."""
+    try:
+        images, labels = load_images(member.data, None)[0]["test"]
+    except RefusedError as error:
+        print(f"Without a gallery of test images: {error}")
+        return None
+    return images if np.array_equal(labels, member.labels["test"]) else None
+
+
 def main():
     options = argument_parser(__doc__).parse_args()
-    members = load_members(options.models, options.data, options.hold_out)
+    members = load_members(options.models, options.data, options.hold_out, read_forms(options), options.skip_refused)
     classes = members[0].probabilities["test"].shape[1]
     fewest = np.bincount(members[0].labels["validation"], minlength=classes).min()
     if fewest < FOLDS:
@@ -169,8 +183,8 @@ def main():
             f"a class has {fewest} validation images; cross-validation needs {FOLDS} of each: give a larger --hold-out"
         )
     folder = result_folder(SCRIPT, members, options.out, {})
-    names = class_names(None, members[0].path, classes)
-    images = test_images(members[0])
+    names = class_names(members[0].data, classes)
+    images = find_test_images(members[0])
     seconds = seconds_per_thousand(members)
     started = time.perf_counter()
     found = compare(members, seconds, names, images)

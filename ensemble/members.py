@@ -1,26 +1,34 @@
 """The members of an ensemble: their predictions, their scores, and the record, table and picture of the whole.
 
-Shared by voting.py and weighted_mean.py. A member's predictions are kept beside its model, so that only the
-first command needs TensorFlow and the images; this file imports neither TensorFlow nor Keras until then.
+Shared by the commands of ensemble/. A member's predictions are kept beside its model, so that only the first
+command needs TensorFlow and the images; this file imports neither TensorFlow nor Keras until then.
 """
 
 import argparse
+import dataclasses
 import datetime
 import functools
 import hashlib
 import importlib.util
 import json
+import logging
 import os
 import platform
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
+import warnings
+import zipfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -30,6 +38,66 @@ from common import refuse, written_whole
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("validation", "test")
+BATCH = 250  # images that a model is given at a time
+ROUNDS = 3  # in which its speed is measured
+
+
+class RefusedError(Exception):
+    """Why a model cannot be a member, in one line."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a model is fed and read: it takes (scale * x - mean) / std for pixels x from 0 to 255.
+
+    mean, std: of the three colours; class_order: the model's classes, as numbers of the data's (None: the same);
+    outputs: "probabilities" or "logits" (None: found out).
+    """
+
+    scale: float = 1.0
+    mean: tuple = (0.0, 0.0, 0.0)
+    std: tuple = (1.0, 1.0, 1.0)
+    class_order: tuple | None = None
+    outputs: str | None = None
+
+    @classmethod
+    def from_json(cls, text):
+        """Return the form that to_json wrote."""
+        fields = json.loads(text)
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+
+    def to_json(self):
+        return json.dumps(dataclasses.asdict(self))
+
+    def feed(self, pixels):
+        """Return uint8 (n, height, width, 3) as the model takes them: as they are, or float32."""
+        if (self.scale, self.mean, self.std) == (Form.scale, Form.mean, Form.std):
+            return pixels
+        scale, mean, std = (np.float32(value) for value in (self.scale, self.mean, self.std))
+        return (scale * pixels - mean) / std
+
+    def read(self, outputs, path):
+        """Return a model's outputs, float (n, classes), as probabilities of the data's classes, float32.
+
+        Returns as well what they were, "probabilities" or "logits".
+        """
+        outputs = outputs.astype(np.float32)  # from bfloat16, for one
+        kind = self.outputs or ("probabilities" if are_probabilities(outputs) else "logits")
+        if kind == "probabilities" and not are_probabilities(outputs) and np.isfinite(outputs).all():
+            raise RefusedError(
+                f"{path} gives no probabilities: a row is negative or does not sum to 1; give --outputs logits"
+            )
+        order = range(outputs.shape[1]) if self.class_order is None else self.class_order
+        if len(order) != outputs.shape[1]:
+            raise RefusedError(f"{path} has {outputs.shape[1]} classes; its --class-order names {len(order)}")
+        return as_probabilities(outputs, path, kind)[:, np.argsort(order)], kind
+
+    def record(self, kind, classes):
+        """Return what ensemble.json says of the form, for outputs of that kind; None if it is that of a run here."""
+        order = tuple(range(classes))
+        form = dataclasses.replace(self, class_order=self.class_order or order, outputs=kind)
+        usual = Form(class_order=order, outputs="probabilities")
+        return None if form == usual else json.loads(form.to_json())
 
 
 @dataclass
@@ -37,7 +105,8 @@ class Member:
     """A trained model and what it predicts.
 
     model: the SHA-256 of its file; data: the DATA setting its images came from; split: their hash;
-    probabilities and labels: {"validation": ..., "test": ...}, float64 (n, classes) and int64 (n,).
+    probabilities and labels: {"validation": ..., "test": ...}, float64 (n, classes) and int64 (n,);
+    form: how it is fed and read, as in ensemble.json, or None for raw pixels and probabilities.
     """
 
     path: Path
@@ -47,6 +116,7 @@ class Member:
     split: str
     probabilities: dict
     labels: dict
+    form: dict | None = None
 
 
 def progress(items, text):
@@ -67,7 +137,7 @@ def file_hash(path):
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        refuse(f"{path} cannot be read: {error.strerror}")
+        raise RefusedError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def read_run(path):
@@ -79,43 +149,53 @@ def read_run(path):
         run = json.loads(file.read_text(encoding="utf-8"))
         return {"model": run["model"], "parameters": run["parameters"], "settings": dict(run["settings"])}
     except (OSError, ValueError, TypeError, KeyError):
-        refuse(f"{file} is damaged; move it away and give --data")
+        raise RefusedError(f"{file} is damaged; move it away and give --data") from None
 
 
-def as_probabilities(outputs, path):
+def are_probabilities(outputs):
+    """Return whether no row of float (n, classes) is negative and all sum to 1, within 1%: bfloat16 is no nearer."""
+    return bool((outputs >= 0).all() and (abs(outputs.sum(axis=1) - 1) <= 0.01).all())
+
+
+def as_probabilities(outputs, path, kind=None):
     """Return a model's outputs, logits or probabilities, float (n, classes), as probabilities, float32.
 
-    Rows that are not negative and sum to 1 (within 1e-3) are probabilities already; others get a softmax.
+    kind: "probabilities" or "logits", which get a softmax; None: found out by are_probabilities.
     """
     if not np.isfinite(outputs).all():
-        refuse(f"{path} predicts NaN or infinity; its weights are damaged, or its training diverged")
-    if not ((outputs >= 0).all() and (abs(outputs.sum(axis=1) - 1) <= 1e-3).all()):
+        raise RefusedError(f"{path} predicts NaN or infinity; its weights are damaged, or its training diverged")
+    if kind == "logits" or (kind is None and not are_probabilities(outputs)):
         powers = np.exp(outputs - outputs.max(axis=1, keepdims=True), dtype=np.float64)
         outputs = powers / powers.sum(axis=1, keepdims=True)
     return outputs.astype(np.float32)
 
 
-def kept_predictions(path, model, data, hold_out):
+def kept_predictions(path, model, data, hold_out, form=None):
     """Return the predictions kept beside a model, a dictionary as in predictions.npz, or None.
 
-    They must be of this very model, by its hash, and of these images: of data and hold_out where they are not
+    They must be of this very model, by its hash, and of these images: of data, hold_out and form where they are not
     None, and of the data file as it is now.
     """
-    for name in ("predictions.npz", f"{path.stem}.predictions.npz"):
+    for name in ("predictions.npz", f"{path.name}.predictions.npz"):
         file = path.with_name(name)
         if not file.exists():
             continue
+        own = name == "predictions.npz"  # a finished run's, of the images it was trained with
         try:
             with np.load(file) as arrays:
                 kept = {key: arrays[key] for key in arrays.files}
             kept |= {key: str(kept[key]) for key in ("model", "data", "split")}
+            if own:
+                kept |= {"form": Form(), "outputs": "probabilities"}
+            else:
+                kept |= {"form": Form.from_json(str(kept["form"])), "outputs": str(kept["outputs"])}
             for part in PARTS:
                 outputs, labels = kept[f"{part}_probabilities"], kept[f"{part}_labels"]
                 if labels.shape != outputs.shape[:1] or not 0 <= labels.min() <= labels.max() < outputs.shape[1]:
                     raise ValueError
         except Exception:  # a file can be broken in many ways
-            refuse(f"{file} is damaged; delete it, and it is made anew from the model")
-        if name == "predictions.npz":  # a finished run's own, of the images it was trained with
+            raise RefusedError(f"{file} is damaged; delete it, and it is made anew from the model") from None
+        if own:
             kept["hold_out"] = read_run(path)["settings"].get("HOLD_OUT")
         elif Path(kept["data"]).is_file() and file_hash(kept["data"]) != str(kept["data_sha256"]):
             continue
@@ -123,11 +203,22 @@ def kept_predictions(path, model, data, hold_out):
             kept["model"] == model
             and data in (None, kept["data"])
             and (hold_out is None or hold_out == kept["hold_out"])
+            and form in (None, kept["form"])
         ):
             for part in PARTS:
                 kept[f"{part}_probabilities"] = as_probabilities(kept[f"{part}_probabilities"], file)
             return kept
     return None
+
+
+@contextmanager
+def written_apart(path):
+    """As written_whole, but several commands may write the same file at once: each whole, and the last one stays."""
+    with tempfile.TemporaryDirectory(prefix="unfinished-", dir=path.parent) as folder:
+        apart = Path(folder) / path.name
+        with written_whole(apart) as file:
+            yield file
+        apart.replace(path)
 
 
 def import_script(path):
@@ -148,7 +239,11 @@ def load_images(data, hold_out):
     print("Loading TensorFlow and the images ...", flush=True)
     resnet = import_script("4.ResNet/resnet.py")
     import_script("6.ResNeXt/resnext.py").quick_groups()
-    resnet.DATA = data
+
+    def fail(message):
+        raise RefusedError(message)
+
+    resnet.DATA, resnet.fail = data, fail
     resnet.HOLD_OUT = resnet.HOLD_OUT if hold_out is None else hold_out
     images = resnet.load_data()
     classes = 1 + max(int(labels.max()) for _, labels in images.values())
@@ -161,53 +256,185 @@ def load_images(data, hold_out):
     return {part: images[part] for part in PARTS}, classes, known
 
 
-def refuse_model(path, error):
-    """Refuse a file for the error that Keras raised on it."""
+# Model files
+# What Keras 2 writes of a layer and Keras 3 does not take; none of it changes a prediction.
+OBSOLETE = {
+    "Conv2DTranspose": ("groups",),
+    "DepthwiseConv2D": ("groups",),
+    "SeparableConv2D": ("groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"),
+    "SpatialDropout2D": ("noise_shape", "trainable"),
+}
+
+
+def mend(config):
+    """Change the configuration of a Keras 2 model or layer, in place, to what Keras 3 reads."""
+    if isinstance(config["config"], list):  # a Sequential before Keras 2.2.3
+        config["config"] = {"name": "sequential", "layers": config["config"]}
+    settings = config["config"]
+    if config["class_name"] == "SyncBatchNormalization":
+        config["class_name"] = "BatchNormalization"
+    for name in OBSOLETE.get(config["class_name"], ()):
+        settings.pop(name, None)
+    if isinstance(settings.get("dtype"), dict):  # a policy of mixed precision
+        settings["dtype"] = settings["dtype"]["config"]["name"]
+    if config["class_name"] != "InputLayer" and "batch_input_shape" in settings:
+        settings["input_shape"] = settings.pop("batch_input_shape")[1:]
+    layers = settings.get("layers", [])
+    for layer in layers:
+        mend(layer)
+    # In Keras 2 the first use of a model inside another has number 1; in Keras 3, that of a Sequential has 0.
+    sequential = {layer["config"]["name"] for layer in layers if layer["class_name"] == "Sequential"}
+    tensors = [tensor for layer in layers for node in layer.get("inbound_nodes", ()) for tensor in node]
+    for tensor in [*tensors, *settings.get("output_layers", ())]:
+        if isinstance(tensor, list) and tensor[0] in sequential:
+            tensor[1] -= 1
+
+
+def describe_file(path):
+    """Return the version of Keras that saved a model, and in an .h5 file its configuration (else None).
+
+    Refuse a file whose parts say that they are far larger than it is: Keras, which does not compress, never made it.
+    """
+    sizes, config = [], None
+
+    def add_size(_, item):
+        if isinstance(item, h5py.Dataset):
+            sizes.append(item.size * item.dtype.itemsize)
+
+    if path.suffix == ".h5":
+        with h5py.File(path) as file:
+            file.visititems(add_size)
+            version, config = (file.attrs.get(name) for name in ("keras_version", "model_config"))
+        version = version.decode() if isinstance(version, bytes) else version
+    else:
+        with zipfile.ZipFile(path) as archive:
+            sizes += [part.file_size for part in archive.infolist()]
+            with archive.open("model.weights.h5") as weights, h5py.File(weights) as file:
+                file.visititems(add_size)
+            version = json.loads(archive.read("metadata.json"))["keras_version"]
+    if sum(sizes) > 10 * path.stat().st_size + 2**20:
+        raise RefusedError(
+            f"{path} says that it holds {sum(sizes):,} bytes of weights, in a file of {path.stat().st_size:,}"
+        )
+    return str(version), config
+
+
+@contextmanager
+def mended(path, version, config):
+    """Give the path of a model that Keras 3 can read: the file's own or, of an .h5 file by Keras 2, a mended copy's."""
+    if path.suffix != ".h5" or not version.startswith("2.") or config is None:
+        yield path
+        return
+    config = json.loads(config)
+    mend(config)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(shutil.copy(path, folder))
+        with h5py.File(copy, "r+") as file:
+            file.attrs["model_config"] = json.dumps(config)
+        yield copy
+
+
+def load_model(path):
+    """Return the Keras model in a file, or refuse the file: one with code in it, or one that says to be far larger.
+
+    Keras itself refuses Lambda layers, functions that are not its own, and HDF5 links and data outside the file.
+    """
+    import keras
+
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # its advice on many models in one process
+    version = ""
+    try:
+        version, config = describe_file(path)
+        with mended(path, version, config) as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on settings that have new names
+            try:  # first without making the variables, which only compares their shapes with those in the file
+                with keras.StatelessScope(initialize_variables=False):
+                    keras.models.load_model(file, compile=False)
+            finally:
+                keras.backend.clear_session()
+            return keras.models.load_model(file, compile=False)
+    except RefusedError:
+        raise
+    except Exception as error:  # whatever a damaged or foreign file makes Keras raise
+        raise unusable(path, error, version) from None
+
+
+def unusable(path, error, version=""):
+    """Return the refusal of a file for the error that Keras raised on it; version: the Keras that saved it."""
     reason = " ".join(str(error).split()) or type(error).__name__
-    refuse(f"{path} cannot be used as a Keras model: {reason[:200]}")
+    reason = re.split("Exception encountered: |Example error message for object ", reason)[-1]  # the cause comes last
+    reason = re.split(r"\.? (?:Please ensure|Make sure|If you trust|Full object|List of objects)", reason)[0]  # advice
+    advice = "; in Keras 2, build it of keras.layers alone and save it as .h5" if version.startswith("2.") else ""
+    return RefusedError(f"{path} cannot be used as a Keras model: {reason[:200]}{advice}")
 
 
-def predict(path, model_hash, data, hold_out):
-    """Predict the validation and test images with one model; keep the result in STEM.predictions.npz beside it."""
+@contextmanager
+def usable(path):
+    """Refuse a model for whatever Keras raises on it."""
+    try:
+        yield
+    except RefusedError:
+        raise
+    except Exception as error:  # it asks for too much memory, or was never built, or ...
+        raise unusable(path, error) from None
+
+
+def model_inputs(model, path, pixels, form):
+    """Return uint8 images (n, height, width, 3) as a model takes them, of one channel if it takes that."""
+    fed = form.feed(pixels)
+    if model.input_shape[-1] != 1:
+        return fed
+    if (fed != fed[..., :1]).any():
+        raise RefusedError(f"{path} takes images of one channel; the three of these differ")
+    return fed[..., :1]
+
+
+def predict(path, model_hash, data, hold_out, form):
+    """Predict the validation and test images with one model; keep the result beside it, in FILE.predictions.npz."""
     images, classes, known = load_images(data, hold_out)
     import keras
 
     x = np.concatenate([images[part][0] for part in PARTS])
-    try:
-        model = keras.models.load_model(path, compile=False)
+    model = load_model(path)
+    with usable(path):
         taken, given = model.input_shape, model.output_shape
-        if len(taken) != 4 or any(size not in (None, own) for size, own in zip(taken, x.shape, strict=True)):
-            refuse(f"{path} takes inputs of shape {taken}; the images of {data} are {(None, *x.shape[1:])}")
+        fits = len(taken) == 4 and all(size in (None, own) for size, own in zip(taken[1:3], x.shape[1:3], strict=True))
+        if not fits or taken[3] not in (None, 1, 3):
+            raise RefusedError(f"{path} takes inputs of shape {taken}; the images of {data} are {(None, *x.shape[1:])}")
         if given != (None, classes):
-            refuse(f"{path} gives outputs of shape {given}; {data}, of {classes} classes, needs {(None, classes)}")
-        starts = progress(range(0, len(x), 250), f"{path}: predicting")
-        outputs = [model.predict_on_batch(x[start : start + 250]) for start in starts]
-    except Exception as error:  # whatever a damaged or foreign file makes Keras raise
-        refuse_model(path, error)
+            needed = (None, classes)
+            raise RefusedError(f"{path} gives outputs of shape {given}; {data}, of {classes} classes, needs {needed}")
+        starts = progress(range(0, len(x), BATCH), f"{path}: predicting")
+        outputs = [
+            model.predict_on_batch(model_inputs(model, path, x[start : start + BATCH], form)) for start in starts
+        ]
     del model
     keras.backend.clear_session()  # frees the memory before the next member
-    probabilities = as_probabilities(np.concatenate(outputs), path)
+    probabilities, kind = form.read(np.concatenate(outputs), path)
     count = len(images["validation"][0])
     predictions = {
         "validation_probabilities": probabilities[:count],
         "test_probabilities": probabilities[count:],
         **{f"{part}_labels": images[part][1] for part in PARTS},
         "model": model_hash,
+        "outputs": kind,
         **known,
     }
     try:
-        with written_whole(path.with_name(f"{path.stem}.predictions.npz")) as file:
-            np.savez(file, **predictions)
+        with written_apart(path.with_name(f"{path.name}.predictions.npz")) as file:
+            np.savez(file, form=form.to_json(), **predictions)
     except OSError as error:
         print(f"{path}: its predictions are not kept beside it: {error.strerror}")
-    return predictions
+    return predictions | {"form": form}
 
 
-def load_members(paths, data=None, hold_out=None):
+def load_members(paths, data=None, hold_out=None, forms=None, skip_refused=False):
     """Return the models as a list of Member, in the order given; refuse members that do not belong together.
 
     paths: two or more .h5 or .keras files; data, hold_out: what to predict, instead of the DATA and HOLD_OUT in
-    the run.json beside each model. Models are loaded one at a time, and only where no predictions are kept.
+    the run.json beside each model; forms: {path: Form}, where it is not that of the predictions kept, or else raw
+    pixels; skip_refused: leave out the models that are refused, each with its line on stderr, while two are left.
+    Models are loaded one at a time, and only where no predictions are kept.
 
     The probabilities are rounded to multiples of 2**-40, about 1e-12: float32 has no finer ones near a maximum.
     So sums of up to 4096 of them are exact in float64, and a tie is a tie in whatever order one adds.
@@ -217,33 +444,133 @@ def load_members(paths, data=None, hold_out=None):
     paths = [Path(path) for path in paths]
     found = {}
     for path in paths:  # all of them before the first prediction, which may take minutes
-        if not path.is_file():
-            refuse(f"there is no file {path}")
-        if path.suffix not in (".h5", ".keras"):
-            refuse(f"{path} is no model: its name must end in .h5 or .keras")
-        run = read_run(path)
-        source = {
-            "data": run["settings"].get("DATA") if data is None else data,
-            "hold_out": run["settings"].get("HOLD_OUT") if hold_out is None else hold_out,
-        }
-        model = file_hash(path)
-        kept = kept_predictions(path, model, **source)
-        if kept is None and source["data"] is None:
-            refuse(f"{path} has no run.json and no up-to-date predictions beside it; give its --data")
-        found[path] = kept, model, source, run["parameters"] if run["model"] == model else None
+        with refusing(skip_refused):
+            found[path] = find_predictions(path, data, hold_out, (forms or {}).get(path))
+    first, members = None, {}
+    for path, (kept, model, source, run) in found.items():
+        with refusing(skip_refused):
+            predictions = kept or predict(path, model, **source)
+            probabilities = {
+                part: np.rint(predictions[f"{part}_probabilities"].astype(np.float64) * 2**40) / 2**40 for part in PARTS
+            }
+            labels = {part: predictions[f"{part}_labels"] for part in PARTS}
+            own = run["model"] == model
+            form = predictions["form"].record(predictions["outputs"], probabilities["test"].shape[1])
+            member = Member(
+                path,
+                model,
+                run["parameters"] if own else None,
+                predictions["data"],
+                predictions["split"],
+                probabilities,
+                labels,
+                form,
+            )
+            first = first or member
+            refuse_difference(first, member)
+            members[path] = member
+            if not own:
+                warn_of_chance(member)
+    left = [members[path] for path in paths if path in members]
+    if len(left) < 2:
+        refuse(f"of {len(paths)} models, {len(left)} could be used; an ensemble needs at least two")
+    return left
 
-    members = {}
-    for path, (kept, model, source, parameters) in found.items():
-        predictions = kept or predict(path, model, **source)
-        probabilities = {
-            part: np.rint(predictions[f"{part}_probabilities"].astype(np.float64) * 2**40) / 2**40 for part in PARTS
-        }
-        labels = {part: predictions[f"{part}_labels"] for part in PARTS}
-        members[path] = Member(
-            path, model, parameters, predictions["data"], predictions["split"], probabilities, labels
+
+@contextmanager
+def refusing(skip):
+    """Show a refusal as one line on stderr and, unless it is to be skipped, exit with status 2."""
+    try:
+        yield
+    except RefusedError as error:
+        if not skip:
+            refuse(error)
+        print(f"{Path(sys.argv[0]).name}: left out: {error}", file=sys.stderr)
+
+
+def find_predictions(path, data, hold_out, form):
+    """Return the predictions kept beside a model or None, its hash, what to predict it with, and its run."""
+    if not path.is_file():
+        raise RefusedError(f"there is no file {path}")
+    if path.suffix not in (".h5", ".keras"):
+        raise RefusedError(f"{path} is no model: its name must end in .h5 or .keras")
+    run = read_run(path)
+    source = {
+        "data": run["settings"].get("DATA") if data is None else data,
+        "hold_out": run["settings"].get("HOLD_OUT") if hold_out is None else hold_out,
+    }
+    model = file_hash(path)
+    kept = kept_predictions(path, model, **source, form=form)
+    if kept is None and source["data"] is None:
+        raise RefusedError(f"{path} has no run.json and no up-to-date predictions beside it; give its --data")
+    return kept, model, source | {"form": form or Form()}, run
+
+
+def warn_of_chance(member):
+    """Warn of a member that has hardly more validation images right than the commonest class would.
+
+    Hardly more: less than a tenth of the way from there to 1.
+    """
+    labels = member.labels["validation"]
+    chance = np.bincount(labels).max() / len(labels)
+    accuracy = (member.probabilities["validation"].argmax(axis=1) == labels).mean()
+    if accuracy < chance + 0.1 * (1 - chance):
+        print(
+            f"{Path(sys.argv[0]).name}: {member.path} has {accuracy:.1%} of the validation images right, and chance "
+            f"{chance:.1%}: its inputs may need --scale or --mean and --std, or its classes --class-order",
+            file=sys.stderr,
         )
-        refuse_difference(members[paths[0]], members[path])
-    return [members[path] for path in paths]
+
+
+def seconds_per_thousand(members):
+    """Return the seconds that each model takes for 1,000 of the data's images on this machine, a list of floats.
+
+    In float32 and batches of 250, one model in memory at a time; the median of ROUNDS, after a batch to warm up. Kept
+    beside the model, in FILE.seconds.json, so that it is measured once. All None if the images can no longer be loaded.
+    """
+    seconds = []
+    for member in members:
+        file = member.path.with_name(f"{member.path.name}.seconds.json")
+        about = {"model": member.model, "device": describe_computer()}
+        try:
+            kept = json.loads(file.read_text(encoding="utf-8"))
+            if kept | about != kept or not kept["seconds"] > 0:
+                raise ValueError
+        except (OSError, ValueError, TypeError, KeyError):  # none, or of another model or machine
+            try:
+                kept = about | {"seconds": measure_seconds(member)}
+            except RefusedError as error:
+                print(f"Seconds per 1,000 images are not measured: {error}")
+                return [None] * len(members)
+            try:
+                with written_apart(file) as beside:
+                    beside.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+            except OSError as error:
+                print(f"{member.path}: its seconds are not kept beside it: {error.strerror}")
+        seconds.append(kept["seconds"])
+    return seconds
+
+
+def measure_seconds(member):
+    """Return the seconds that a model takes for 1,000 images, as seconds_per_thousand says."""
+    images, _, _ = load_images(member.data, None)
+    import keras
+
+    x = np.resize(images["test"][0], (1000, *images["test"][0].shape[1:]))  # fewer are repeated
+    model = load_model(member.path)
+    rounds = []
+    with usable(member.path):
+        x = model_inputs(model, member.path, x, Form()).astype(np.float32)
+        batches = [x[start : start + BATCH] for start in range(0, len(x), BATCH)]
+        model.predict_on_batch(batches[0])
+        for _ in progress(range(ROUNDS), f"{member.path}: measuring its speed"):
+            started = time.perf_counter()
+            for batch in batches:
+                model.predict_on_batch(batch)
+            rounds.append(time.perf_counter() - started)
+    del model
+    keras.backend.clear_session()
+    return float(np.median(rounds))
 
 
 def refuse_difference(first, second):
@@ -259,7 +586,7 @@ def refuse_difference(first, second):
     elif any(not np.array_equal(first.labels[part], second.labels[part]) for part in PARTS):
         differences.append("labels (of the same split: one file of predictions is damaged)")
     if differences:
-        refuse(f"{first.path} and {second.path} differ in {', '.join(differences)}: they are no ensemble")
+        raise RefusedError(f"{first.path} and {second.path} differ in {', '.join(differences)}: they are no ensemble")
 
 
 def stack(members, part):
@@ -276,7 +603,7 @@ def score(probabilities, labels):
 
 # Command line, record, table and picture
 def argument_parser(description):
-    """Return a parser of the arguments that both commands take, whose errors are one line."""
+    """Return a parser of the arguments that all commands on ensembles take, whose errors are one line."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -294,6 +621,7 @@ def argument_parser(description):
         metavar="N",
         help="training images kept for validation, HOLD_OUT in 4.ResNet/resnet.py; needed only where --data is",
     )
+    add_form_options(parser)
     parser.add_argument(
         "--out",
         type=Path,
@@ -301,6 +629,98 @@ def argument_parser(description):
         help="folder for ensemble.json and ensemble.png (default: one in runs/, named after the command)",
     )
     return parser
+
+
+def numbers(text, count):
+    """Return the numbers in a text such as 1/255 or 0.5,0.5,0.5: `count` floats, all alike if it has but one."""
+    parts = [part.partition("/") for part in text.split(",")]
+    values = [float(number) / float(divisor or 1) for number, _, divisor in parts]
+    if len(values) not in (1, count) or not np.isfinite(values).all():
+        raise ValueError
+    return tuple(values * (count // len(values)))
+
+
+def not_zero(values):
+    """Return the numbers, or raise ValueError if one is 0."""
+    if 0 in values:
+        raise ValueError
+    return values
+
+
+def permutation(text):
+    """Return the numbers from 0 up in a text such as 2,0,1, or raise ValueError if one is missing."""
+    order = tuple(int(number) for number in text.split(","))
+    if sorted(order) != list(range(len(order))):
+        raise ValueError
+    return order
+
+
+def output_kind(text):
+    """Return the text if it is probabilities or logits, or else raise ValueError."""
+    if text not in ("probabilities", "logits"):
+        raise ValueError
+    return text
+
+
+FORM_OPTIONS = {  # what reads a value, and what the value must be
+    "scale": (lambda text: not_zero(numbers(text, 1))[0], "a number such as 1/255, not 0"),
+    "mean": (lambda text: numbers(text, 3), "a number, or three: red,green,blue"),
+    "std": (lambda text: not_zero(numbers(text, 3)), "a number, or three: red,green,blue; none 0"),
+    "class_order": (permutation, "each class once, from 0 up, such as 2,0,1"),
+    "outputs": (output_kind, "probabilities or logits"),
+}
+
+
+def add_form_options(parser):
+    """Add to a parser the options that say how models from elsewhere are fed and read."""
+    group = parser.add_argument_group(
+        "models from elsewhere",
+        """\
+A model is given (scale * x - mean) / std for pixels x from 0 to 255. So
+  x / 255                             is  --scale 1/255
+  x / 127.5 - 1                       is  --scale 1/127.5 --mean 1
+  mean and deviation of 0-255 pixels  is  --mean 125,123,114 --std 63,62,67
+  mean and deviation of 0-1 pixels    is  --scale 1/255 --mean 0.491,0.482,0.447 --std 0.247,0.243,0.262
+Each option may be repeated. VALUE is for every model without a run.json beside it (this collection's take raw
+pixels), FILE=VALUE for that one. How a model was fed is kept with its predictions, beside it: without these options
+it stays so; with any of them, those not given have their defaults.""",
+    )
+    for name, metavar, text in (
+        ("scale", "VALUE", "default: 1"),
+        ("mean", "VALUE", "default: 0"),
+        ("std", "VALUE", "default: 1"),
+        (
+            "class-order",
+            "A,B",
+            "the model's classes in its order, as numbers of the data's: 2,0,1 if its first is the third",
+        ),
+        ("outputs", "KIND", "probabilities or logits (default: found out; probabilities if all rows sum to 1)"),
+    ):
+        group.add_argument(f"--{name}", action="append", default=[], metavar=f"[FILE=]{metavar}", help=text)
+    group.add_argument(
+        "--skip-refused", action="store_true", help="leave out models that are refused, and go on with the rest"
+    )
+
+
+def read_forms(options):
+    """Return {path: Form} of the models that the options of add_form_options are for, or refuse a value."""
+    given = {Path(path): {} for path in options.models}
+    for name, (read, rule) in FORM_OPTIONS.items():
+        for text in sorted(getattr(options, name), key=lambda text: "=" in text):  # what is for one model comes last
+            file, one, value = text.rpartition("=")
+            option = f"--{name.replace('_', '-')} {text}"
+            if one and Path(file) not in given:
+                refuse(f"{option}: {file} is none of the models")
+            try:
+                value = read(value)
+            except (ValueError, ZeroDivisionError):
+                refuse(f"{option}: give {rule}")
+            paths = [Path(file)] if one else [path for path in given if not (path.parent / "run.json").exists()]
+            if not paths:
+                refuse(f"{option}: the models of this collection take raw pixels; if one does not, give FILE=VALUE")
+            for path in paths:
+                given[path][name] = value
+    return {path: Form(**values) for path, values in given.items() if values}
 
 
 def describe_computer():
@@ -325,20 +745,30 @@ def result_folder(script, members, out, settings):
 
     Refuse a folder that holds the result of something else.
     """
-    same = {"script": script, "members": [member.model for member in members], "split": members[0].split}
-    same |= settings
+    same = {
+        "script": script,
+        "members": [identity(member.model, member.form) for member in members],
+        "split": members[0].split,
+        **settings,
+    }
     name = f"{Path(script).stem}-{hashlib.sha256(json.dumps(same).encode()).hexdigest()[:8]}"
     folder = out or Path("runs") / name
     file = folder / "ensemble.json"
     if file.exists():
         try:
             record = json.loads(file.read_text(encoding="utf-8"))
-            there = {key: record[key] for key in same} | {"members": [row["model"] for row in record["members"]]}
+            there = {key: record[key] for key in same}
+            there["members"] = [identity(row["model"], row.get("form")) for row in record["members"]]
         except (OSError, ValueError, TypeError, KeyError):
             there = None
         if there != same:
             refuse(f"{file} is the result of another ensemble and stays as it is; give another --out")
     return folder
+
+
+def identity(model, form):
+    """Return what tells a member from others: its hash and, unless None, how it is fed and read."""
+    return model if form is None else [model, form]
 
 
 def score_members(members):
@@ -369,7 +799,7 @@ def report(script, members, methods, out, seconds, settings=None, weights=None):
     folder = result_folder(script, members, out, settings or {})
 
     def write_picture(folder):
-        with written_whole(folder / "ensemble.png") as path:
+        with written_apart(folder / "ensemble.png") as path:
             draw(members, scores, methods, weights, best).savefig(path, dpi=150)
 
     write_result(folder, script, members, rows, record, write_picture)
@@ -381,6 +811,7 @@ def write_result(folder, script, members, rows, record, write_files):
     rows: what the record says of each member, dictionaries; record: what it says besides of the ensemble;
     write_files(folder): writes the rest, pictures.
     """
+    result_folder(script, members, folder, {})  # another command may have filled it since
     if (folder / "ensemble.json").exists():
         print(f"\nThis result is already in {folder}, which stays as it was.")
         return
@@ -393,7 +824,9 @@ def write_result(folder, script, members, rows, record, write_files):
         "split": members[0].split,
         "classes": members[0].probabilities["test"].shape[1],
         "members": [
-            {"path": str(member.path), "model": member.model, "parameters": member.parameters, **row}
+            {"path": str(member.path), "model": member.model, "parameters": member.parameters}
+            | ({} if member.form is None else {"form": member.form})
+            | row
             for member, row in zip(members, rows, strict=True)
         ],
         **record,
@@ -403,7 +836,7 @@ def write_result(folder, script, members, rows, record, write_files):
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_files(folder)
-        with written_whole(folder / "ensemble.json") as path:
+        with written_apart(folder / "ensemble.json") as path:
             path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         refuse(f"{folder} cannot be written: {error.strerror}")

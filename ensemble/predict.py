@@ -8,12 +8,29 @@ of every member and of the ensemble, and draws them beside the images.
 """
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from members import as_probabilities, import_script, read_run, refuse, refuse_model, short_names, written_whole
+from members import (
+    Form,
+    RefusedError,
+    add_form_options,
+    file_hash,
+    import_script,
+    kept_predictions,
+    load_model,
+    model_inputs,
+    read_forms,
+    read_run,
+    refuse,
+    refusing,
+    short_names,
+    usable,
+    written_whole,
+)
 from PIL import Image, ImageOps
 
 SHOWN = 3
@@ -32,37 +49,37 @@ def read_image(path):
         refuse(f"{path} cannot be read as an image: {error}")
 
 
-def predict(path, images):
-    """Return a model's probabilities for Pillow images, float32 (n, classes), or refuse the model."""
+def predict(path, images, form=None):
+    """Return a model's probabilities for Pillow images, float32 (n, classes), or refuse the model.
+
+    form: how it is fed and read; None: as its predictions, which are kept beside it, were made.
+    """
     import keras
 
-    try:
-        model = keras.models.load_model(path, compile=False)
+    if form is None:
+        kept = kept_predictions(path, file_hash(path), None, None) or {"form": Form(), "outputs": None}
+        form = dataclasses.replace(kept["form"], outputs=kept["outputs"])
+    model = load_model(path)
+    with usable(path):
         _, height, width, channels = model.input_shape
         squares = [ImageOps.fit(image, (width or 32, height or 32)) for image in images]
-        pixels = np.stack([np.asarray(square.convert("L" if channels == 1 else "RGB")) for square in squares])
-        outputs = np.asarray(model.predict_on_batch(pixels.reshape(*pixels.shape[:3], -1)))
-    except Exception as error:  # whatever a damaged or foreign file makes Keras raise
-        refuse_model(path, error)
+        if channels == 1:
+            squares = [square.convert("L").convert("RGB") for square in squares]
+        pixels = np.stack([np.asarray(square) for square in squares])
+        outputs = model.predict_on_batch(model_inputs(model, path, pixels, form))
     keras.backend.clear_session()
-    return as_probabilities(outputs, path)
+    return form.read(outputs, path)[0]
 
 
-def class_names(given, path, count):
-    """Return the names of `count` classes: those given, or those of the data in a model's run.json, or numbers."""
-    if given:
-        if len(given) != count:
-            refuse(f"--classes names {len(given)} classes; the models have {count}")
-        return given
-    data = read_run(path)["settings"].get("DATA", "")
-    if data in NAMES and count == 10:
-        return NAMES[data].split()
+def class_names(data, count):
+    """Return the names of the `count` classes of a DATA setting: its file's, those of a known data set, or numbers."""
     if Path(data).suffix == ".npz" and Path(data).is_file():
         with np.load(data) as file:
-            names = file["classes"].tolist() if "classes" in file.files else []
+            names = [str(name) for name in file["classes"]] if "classes" in file.files else []
         if len(names) == count:
-            return [str(name) for name in names]
-    return [str(number) for number in range(count)]
+            return names
+    names = NAMES.get(Path(data).stem, "").split()
+    return names if len(names) == count else [str(number) for number in range(count)]
 
 
 def draw(files, images, rows, classes):
@@ -102,7 +119,9 @@ def main():
     parser.add_argument("--weights", metavar="A,B", help="one for each model, such as weighted_mean.py found (equal)")
     parser.add_argument("--classes", metavar="A,B", help="their names (default: those of the data, or numbers)")
     parser.add_argument("--out", type=Path, default=Path("predictions.png"), metavar="FILE.png", help="the picture")
+    add_form_options(parser)
     options = parser.parse_args()
+    forms = read_forms(options)
     try:
         weights = np.array((options.weights or ",".join("1" * len(options.models))).split(","), np.float64)
     except ValueError:
@@ -111,21 +130,38 @@ def main():
         refuse(f"--weights {options.weights}: give {len(options.models)} numbers from 0 up, not all 0")
     if options.out.suffix != ".png" or options.out.exists():
         refuse(f"--out {options.out}: give the name of a .png file that does not exist yet")
-    for path in options.models:
-        if not path.is_file():
-            refuse(f"there is no file {path}")
+    there = []
+    for number, path in enumerate(options.models):
+        with refusing(options.skip_refused):
+            if not path.is_file():
+                raise RefusedError(f"there is no file {path}")
+            there.append(number)
     images = [read_image(file) for file in options.images]
 
     print("Loading TensorFlow ...", flush=True)
     import_script("6.ResNeXt/resnext.py").quick_groups()
-    outputs = [predict(path, images) for path in options.models]
-    if len({output.shape for output in outputs}) > 1:
-        counts = [output.shape[1] for output in outputs]
-        refuse(f"the models have different numbers of classes: {counts}")
-    rows = dict(zip(short_names(options.models), outputs, strict=True))
+    outputs = {}
+    for number in there:
+        path = options.models[number]
+        with refusing(options.skip_refused):
+            output = predict(path, images, forms.get(path))
+            first, classes = next(iter(outputs.items()), (number, output))
+            if output.shape != classes.shape:
+                raise RefusedError(f"{path} has {output.shape[1]} classes, {options.models[first]} {classes.shape[1]}")
+            outputs[number] = output
+    weights = weights[list(outputs)]
+    if weights.sum() == 0:
+        refuse("no model with a weight is left")
+    models, outputs = [options.models[number] for number in outputs], list(outputs.values())
+    rows = dict(zip(short_names(models), outputs, strict=True))
     if len(outputs) > 1:
         rows["ensemble"] = np.average(outputs, axis=0, weights=weights)
-    classes = class_names(options.classes.split(",") if options.classes else [], options.models[0], outputs[0].shape[1])
+    count = outputs[0].shape[1]
+    with refusing(skip=False):
+        data = read_run(models[0])["settings"].get("DATA", "")
+    classes = options.classes.split(",") if options.classes else class_names(data, count)
+    if len(classes) != count:
+        refuse(f"--classes names {len(classes)} classes; the models have {count}")
     width = max(map(len, rows))
     for number, file in enumerate(options.images):
         print(f"\n{file}")

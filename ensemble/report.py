@@ -12,14 +12,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 from measures import calibration_bins, tempered
-from members import PARTS, progress, written_whole
+from members import PARTS, progress, written_apart
 from weighted_mean import correct_counts, weightings
 
 SECONDS = "seconds_per_1000_images"
 SHOWN_IMAGES = 24  # in a gallery
 TEXT_CLASSES = 20  # a confusion matrix of more has no numbers in it
 CAPTIONS = {
-    "gains": "Accuracy gained over the best member, with 95% intervals by paired bootstrap. Right: the accuracy itself.",
+    "gains": "Accuracy gained over the best member, with 95% intervals by paired bootstrap. At the right, accuracy.",
     "members": "Accuracy of soft voting, as members join in the order of their validation accuracy.",
     "cost": "Accuracy against cost. Gray: each member alone. Blue: soft voting, as members join in the same order.",
     "simplex": "Validation accuracy of every weighting in steps of 1/40. A corner is a member alone.",
@@ -371,10 +371,10 @@ def write_files(folder, found):
     """Write ensemble.png, each figure as a PNG file, and report.html, which holds them all, to a folder."""
     drawn = {"ensemble": overview(found)} | figures(found)
     for name, figure in progress(list(drawn.items()), "drawing"):
-        with written_whole(folder / f"{name}.png") as path:
+        with written_apart(folder / f"{name}.png") as path:
             figure.savefig(path, dpi=110)
     pictures = {name: (folder / f"{name}.png").read_bytes() for name in CAPTIONS if name in drawn}
-    with written_whole(folder / "report.html") as path:
+    with written_apart(folder / "report.html") as path:
         path.write_text(page(found, pictures), encoding="utf-8")
 
 

@@ -1,7 +1,7 @@
 """Let trained models vote.
 
     python ensemble/voting.py runs/*/model.h5
-    python ensemble/voting.py mine.h5 other.keras --data digits
+    python ensemble/voting.py mine.h5 other.keras --data digits --scale other.keras=1/255
 
 Hard voting takes the class that most members choose; soft voting the one with the largest mean probability.
 Prints the accuracy of every member and of both votes, and writes ensemble.json and ensemble.png.
@@ -11,7 +11,7 @@ import sys
 import time
 
 import numpy as np
-from members import PARTS, argument_parser, load_members, report, result_folder, score, stack
+from members import PARTS, argument_parser, load_members, read_forms, report, result_folder, score, stack
 
 SCRIPT = "ensemble/voting.py"
 
@@ -36,7 +36,7 @@ def soft_voting(probabilities):
 
 def main():
     options = argument_parser(__doc__).parse_args()
-    members = load_members(options.models, options.data, options.hold_out)
+    members = load_members(options.models, options.data, options.hold_out, read_forms(options), options.skip_refused)
     result_folder(SCRIPT, members, options.out, {})
     started = time.perf_counter()
     methods = {"hard voting": {}, "soft voting": {}}

@@ -13,7 +13,18 @@ import sys
 import time
 
 import numpy as np
-from members import PARTS, argument_parser, load_members, progress, refuse, report, result_folder, score, stack
+from members import (
+    PARTS,
+    argument_parser,
+    load_members,
+    progress,
+    read_forms,
+    refuse,
+    report,
+    result_folder,
+    score,
+    stack,
+)
 
 STEP = 0.05  # between neighbouring weights; 1 must be a multiple of it
 
@@ -97,7 +108,8 @@ def search(probabilities, labels, step=STEP):
     ways = math.comb(steps + count - 1, count - 1)
     if ways > MOST_WEIGHTINGS:
         refuse(
-            f"{count} members and --step {step:g} make {ways:,} weightings; take a coarser step, or the likelihood weights of compare.py"
+            f"{count} members and --step {step:g} make {ways:,} weightings; take a coarser step, or the likelihood "
+            "weights of compare.py"
         )
     units = weightings(count, steps)
     correct = correct_counts(probabilities, labels, units, np.zeros_like(labels))[:, 0]
@@ -115,7 +127,7 @@ def main():
     options = parser.parse_args()
     steps = steps_in_one(options.step)
     settings = {"step": 1 / steps}
-    members = load_members(options.models, options.data, options.hold_out)
+    members = load_members(options.models, options.data, options.hold_out, read_forms(options), options.skip_refused)
     result_folder(SCRIPT, members, options.out, settings)
     started = time.perf_counter()
     units, _ = search(stack(members, "validation"), members[0].labels["validation"], options.step)

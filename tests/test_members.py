@@ -1,0 +1,522 @@
+"""Members from elsewhere: how they are fed and read, files by Keras 2, hostile files, and how fast they are.
+
+tests/data/keras2-*.h5 were made by TensorFlow 2.15 (Keras 2.15) from the training images of digits, HOLD_OUT = 100:
+keras2-softmax.h5 is a Sequential of Conv2D (with input_shape), BatchNormalization, ReLU, MaxPooling2D, Dropout, Flatten
+and Dense, for pixels / 255; keras2-logits.h5 has Rescaling, Conv2D, LeakyReLU, a Sequential inside (SeparableConv2D,
+BatchNormalization, SpatialDropout2D), Add, Concatenate, MaxPooling2D, Flatten and Dense, for raw pixels. Both were
+saved compiled, with SGD. keras2.npz holds what Keras 2's predict gave of both for the first 40 test images.
+"""
+
+import io
+import json
+import resource
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.special import softmax
+from sklearn.linear_model import LogisticRegression
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "ensemble"))
+
+import members  # noqa: E402
+import predict  # noqa: E402
+
+DATA = ROOT / "tests" / "data"
+DIGITS = {"data": "digits", "hold_out": 100}
+ORDER = (3, 1, 4, 0, 5, 9, 2, 6, 8, 7)
+MEAN, STD = (10.0, 70.0, 120.0), (40.0, 50.0, 60.0)
+FORMS = {  # of models that all compute the same
+    "raw.h5": None,
+    "raw.keras": None,
+    "scaled.h5": members.Form(scale=1 / 255),
+    "standard.h5": members.Form(mean=MEAN, std=STD),
+    "centred.h5": members.Form(scale=1 / 127.5, mean=(1.0,) * 3),
+    "ordered.h5": members.Form(class_order=ORDER),
+    "logits.h5": None,
+    "told.h5": members.Form(outputs="logits"),
+    "grey.h5": members.Form(scale=1 / 255),
+}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A folder with the models of FORMS: a logistic regression of the 8x8 digits, some 95% right, in many clothes."""
+    folder = tmp_path_factory.mktemp("models")
+    images, _, _ = members.load_images("digits", 100)
+    import keras
+    from keras import layers
+
+    x, y = images["test"]
+    fitted = LogisticRegression(max_iter=200).fit(x[:, ::4, ::4, 0].reshape(-1, 64) / 255, y)
+    kernel = np.repeat(fitted.coef_.T, 3, axis=0) / 3  # for the 8x8 pixels and 3 colours of x / 255
+
+    def save(name, first=(), channels=3, activation="softmax", order=range(10)):
+        pooled = [layers.AveragePooling2D(4), layers.Flatten()]
+        model = keras.Sequential(
+            [keras.Input((32, 32, channels)), *first, *pooled, layers.Dense(10, activation, name="dense")]
+        )
+        weights = kernel if channels == 3 else kernel[::3] * 3
+        model.layers[-1].set_weights([weights[:, list(order)], fitted.intercept_[list(order)]])
+        model.save(folder / name, **({"include_optimizer": False} if name.endswith(".h5") else {}))
+
+    inside = layers.Rescaling(1 / 255)
+    save("raw.h5", [inside])
+    save("raw.keras", [inside])
+    save("scaled.h5")
+    scales = np.array(STD, np.float32), np.array(MEAN, np.float32)
+    save("standard.h5", [layers.Rescaling((scales[0] / 255).tolist(), (scales[1] / 255).tolist())])
+    save("centred.h5", [layers.Rescaling(0.5, 0.5)])
+    save("ordered.h5", [inside], order=ORDER)
+    save("logits.h5", [inside], activation=None)
+    save("told.h5", [layers.Rescaling(1 / 255)], activation=None)
+    save("grey.h5", channels=1)
+    return folder
+
+
+def load(paths, forms=None, **options):
+    return members.load_members(list(paths), **DIGITS, forms=forms, **options)
+
+
+def test_all_ways_to_feed_and_read_give_the_same(models, capsys, monkeypatch):
+    forms = {models / name: form for name, form in FORMS.items() if form}
+    same = load([models / name for name in FORMS], forms)
+    assert capsys.readouterr().err == ""
+    labels = same[0].labels["validation"]
+    assert (same[0].probabilities["validation"].argmax(axis=1) == labels).mean() > 0.9
+    for member in same[1:]:
+        for part in members.PARTS:
+            np.testing.assert_allclose(member.probabilities[part], same[0].probabilities[part], atol=1e-5)
+    found = {member.path.name: member.form for member in same}
+    assert found["raw.h5"] is None and found["raw.keras"] is None
+    usual = {
+        "scale": 1,
+        "mean": [0, 0, 0],
+        "std": [1, 1, 1],
+        "class_order": list(range(10)),
+        "outputs": "probabilities",
+    }
+    assert found["scaled.h5"] == usual | {"scale": 1 / 255}
+    assert found["standard.h5"] == usual | {"mean": list(MEAN), "std": list(STD)}
+    assert found["centred.h5"] == usual | {"scale": 1 / 127.5, "mean": [1, 1, 1]}
+    assert found["ordered.h5"] == usual | {"class_order": list(ORDER)}
+    assert found["logits.h5"] == found["told.h5"] == usual | {"outputs": "logits"}
+
+    # Own images are fed as the kept predictions were, unless told otherwise.
+    images, _, _ = members.load_images("digits", 100)
+    pictures = [Image.fromarray(pixels) for pixels in images["test"][0][:5]]
+    for name in ("scaled.h5", "ordered.h5", "grey.h5"):
+        np.testing.assert_allclose(
+            predict.predict(models / name, pictures), same[0].probabilities["test"][:5], atol=1e-5
+        )
+    raw = predict.predict(models / "scaled.h5", pictures, members.Form())
+    assert abs(raw - same[0].probabilities["test"][:5]).max() > 0.1
+
+    # What is kept is used: without options, and with the same; with others it is made anew.
+    made = []
+    monkeypatch.setattr(members, "predict", lambda path, *_, form, **__: made.append((path.name, form)) or 1 / 0)
+    again = load([models / name for name in FORMS])
+    assert [member.form for member in again] == list(found.values())
+    load([models / name for name in FORMS], forms)
+    assert made == []
+    other = members.Form(scale=1 / 127.5)
+    with pytest.raises(ZeroDivisionError):
+        load([models / "raw.h5", models / "scaled.h5"], {models / "scaled.h5": other})
+    assert made == [("scaled.h5", other)]
+
+
+def test_a_form_is_part_of_the_result(models, tmp_path, capsys):
+    same = load([models / "raw.h5", models / "scaled.h5"], {models / "scaled.h5": FORMS["scaled.h5"]})
+    capsys.readouterr()
+    members.write_result(tmp_path, "s.py", same, [{}, {}], {}, lambda: members.Figure())
+    rows = json.loads((tmp_path / "ensemble.json").read_text())["members"]
+    assert "form" not in rows[0] and rows[1]["form"] == same[1].form
+    assert members.result_folder("s.py", same, tmp_path, {}) == tmp_path
+    named = members.result_folder("s.py", same, None, {})
+    same[1].form = same[1].form | {"scale": 0.5}
+    assert members.result_folder("s.py", same, None, {}) != named
+    with pytest.raises(SystemExit):
+        members.write_result(tmp_path, "s.py", same, [{}, {}], {}, None)
+    assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_options_say_which_models_they_are_for(tmp_path, capsys):
+    run = tmp_path / "run" / "model.h5"
+    run.parent.mkdir()
+    run.with_name("run.json").write_text("{}")
+    parser = members.argument_parser("")
+
+    def read(*options):
+        return members.read_forms(parser.parse_args(["a.h5", "b=c.keras", str(run), *options]))
+
+    a, b = Path("a.h5"), Path("b=c.keras")
+    assert read() == {}
+    assert read("--scale", "1/255") == dict.fromkeys((a, b), members.Form(scale=1 / 255))
+    assert read("--std", "./a.h5=2", "--mean", "0.5,1,1e1", "--mean", "b=c.keras=3") == {
+        a: members.Form(mean=(0.5, 1, 10), std=(2, 2, 2)),
+        b: members.Form(mean=(3, 3, 3)),
+    }
+    assert read("--class-order", f"{run}=1,0", "--outputs", "a.h5=logits") == {
+        run: members.Form(class_order=(1, 0)),
+        a: members.Form(outputs="logits"),
+    }
+    for option, value in (
+        ("--scale", "0"),
+        ("--scale", "1/0"),
+        ("--scale", "1,2,3"),
+        ("--scale", "nan"),
+        ("--mean", "1,2"),
+        ("--mean", "a.h5="),
+        ("--std", "1,0,1"),
+        ("--class-order", "1,2,3"),
+        ("--class-order", "0,0"),
+        ("--outputs", "softmax"),
+        ("--scale", "c.h5=1"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            read(option, value)
+        line = capsys.readouterr().err
+        assert stop.value.code == 2 and line.count("\n") == 1 and f"{option} {value}: " in line
+
+    with pytest.raises(SystemExit):
+        members.read_forms(parser.parse_args([str(run), str(run), "--scale", "2"]))
+    assert "take raw pixels" in capsys.readouterr().err
+
+
+def test_what_does_not_fit_a_form(models):
+    outputs = np.array([[0.2, 0.9], [0.5, 0.5]])
+    with pytest.raises(members.RefusedError, match="no probabilities"):
+        members.Form(outputs="probabilities").read(outputs, "m.h5")
+    with pytest.raises(members.RefusedError, match="2 classes; its --class-order names 3"):
+        members.Form(class_order=(0, 2, 1)).read(outputs, "m.h5")
+    expected = softmax(outputs, axis=1)
+    np.testing.assert_allclose(members.Form().read(outputs, "m.h5")[0], expected, atol=1e-6)
+    coarse = np.array([[0.3, 0.7]], np.float16) + np.float16(0.002)  # as rounded as bfloat16
+    assert members.Form().read(coarse, "m.h5")[1] == "probabilities"
+    grey = members.load_model(models / "grey.h5")
+    pixels = np.arange(32 * 32 * 3, dtype=np.uint8).reshape(1, 32, 32, 3)
+    with pytest.raises(members.RefusedError, match="one channel"):
+        members.model_inputs(grey, "grey.h5", pixels, members.Form())
+
+
+def test_a_member_no_better_than_chance_is_named(models, tmp_path, capsys):
+    shutil.copy(models / "ordered.h5", tmp_path / "ordered.h5")
+    load([models / "raw.h5", tmp_path / "ordered.h5"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(tmp_path / "ordered.h5") in line and "--class-order" in line
+    labels = np.arange(100) % 4
+    for right, warned in ((32, True), (33, False)):  # chance is 25%, and a tenth of the way to 100% is 32.5%
+        choices = np.where(np.arange(100) < right, labels, (labels + 1) % 4)
+        members.warn_of_chance(
+            members.Member(Path("m.h5"), "", None, "", "", {"validation": np.eye(4)[choices]}, {"validation": labels})
+        )
+        assert bool(capsys.readouterr().err) == warned
+
+
+def test_models_by_keras_2_predict_as_in_keras_2(models, tmp_path, capsys):
+    paths = [Path(shutil.copy(DATA / f"keras2-{name}.h5", tmp_path)) for name in ("softmax", "logits")]
+    found = load([*paths, models / "raw.h5"], {paths[0]: members.Form(scale=1 / 255)})
+    assert capsys.readouterr().err == ""
+    with np.load(DATA / "keras2.npz") as keras2:
+        expected = keras2["softmax"], softmax(keras2["logits"].astype(float), axis=1)
+    for member, own in zip(found, expected, strict=False):
+        np.testing.assert_allclose(member.probabilities["test"][:40], own, atol=2e-6)
+        assert (member.probabilities["test"].argmax(axis=1) == member.labels["test"]).mean() > 0.9
+    assert found[1].form["outputs"] == "logits"
+
+
+def test_settings_of_keras_2_are_mended():
+    """As far as the files above do not have them."""
+
+    def layer(name, of, **config):
+        return {"class_name": of, "config": {"name": name, **config}, "inbound_nodes": []}
+
+    mixed = {"class_name": "Policy", "config": {"name": "mixed_bfloat16"}}
+    inner = {"name": "inner", "layers": [layer("b", "SyncBatchNormalization", dtype=mixed)]}
+    config = {
+        "class_name": "Functional",
+        "config": {
+            "layers": [
+                layer("d", "DepthwiseConv2D", groups=1, strides=2),
+                {"class_name": "Sequential", "config": inner, "inbound_nodes": [[["d", 0, 0, {}]]]},
+                {
+                    "class_name": "Add",
+                    "config": {"name": "a"},
+                    "inbound_nodes": [[["inner", 1, 0, {}], ["d", 0, 0, {}]]],
+                },
+            ],
+            "output_layers": [["inner", 2, 0], ["a", 0, 0]],
+        },
+    }
+    members.mend(config)
+    depthwise, sequential, add = config["config"]["layers"]
+    assert depthwise["config"] == {"name": "d", "strides": 2}
+    normalised = sequential["config"]["layers"][0]
+    assert (normalised["class_name"], normalised["config"]["dtype"]) == ("BatchNormalization", "mixed_bfloat16")
+    assert add["inbound_nodes"] == [[["inner", 0, 0, {}], ["d", 0, 0, {}]]]
+    assert config["config"]["output_layers"] == [["inner", 1, 0], ["a", 0, 0]]
+
+
+def test_a_sequential_before_keras_2_2_3(tmp_path):
+    """It had a list of layers, none of them an InputLayer."""
+    path = Path(shutil.copy(DATA / "keras2-softmax.h5", tmp_path))
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        config["config"] = config["config"]["layers"][1:]
+        file.attrs["model_config"] = json.dumps(config)
+        file.attrs["keras_version"] = np.bytes_("2.1.6")
+    images, _, _ = members.load_images("digits", 100)
+    model = members.load_model(path)
+    with np.load(DATA / "keras2.npz") as keras2:
+        np.testing.assert_allclose(
+            model.predict_on_batch(images["test"][0][:40] / np.float32(255)), keras2["softmax"], atol=2e-6
+        )
+
+
+# Hostile files
+KERNEL = {".h5": "model_weights/dense/sequential/dense/kernel", ".keras": "layers/dense/vars/0"}
+
+
+def change_weights(change):
+    """Return a function that makes a hostile copy of a model, by change(HDF5 file, name of a kernel, its value)."""
+
+    def make(source, path):
+        with source.open("rb") as file:
+            whole = file.read()
+        if path.suffix == ".keras":
+            with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+                parts = {name: archive.read(name) for name in archive.namelist()}
+            whole = parts["model.weights.h5"]
+        inside = io.BytesIO(whole)
+        with h5py.File(inside, "r+") as file:
+            names = []
+            file.visit(names.append)
+            name = next(name for name in names if name.endswith("kernel") or name == KERNEL[".keras"])
+            value = file[name][()]
+            del file[name]
+            change(file, name, value)
+        whole = inside.getvalue()
+        if path.suffix == ".keras":
+            with zipfile.ZipFile(path, "w") as archive:
+                for name, part in (parts | {"model.weights.h5": whole}).items():
+                    archive.writestr(name, part)
+        else:
+            path.write_bytes(whole)
+
+    return make
+
+
+def change_config(change):
+    """Return a function that makes a hostile copy of a model, by change(configuration of its last layer)."""
+
+    def make(source, path):
+        if path.suffix == ".keras":
+            with zipfile.ZipFile(source) as archive, zipfile.ZipFile(path, "w") as copy:
+                for name in archive.namelist():
+                    part = archive.read(name)
+                    if name == "config.json":
+                        config = json.loads(part)
+                        change(config["config"]["layers"][-1])
+                        part = json.dumps(config)
+                    copy.writestr(name, part)
+            return
+        shutil.copy(source, path)
+        with h5py.File(path, "r+") as file:
+            config = json.loads(file.attrs["model_config"])
+            change(config["config"]["layers"][-1])
+            file.attrs["model_config"] = json.dumps(config)
+
+    return make
+
+
+def external_link(file, name, value):
+    file[name] = h5py.ExternalLink("raw.h5", f"/{name}")
+
+
+def soft_link(file, name, value):
+    file["elsewhere"] = value
+    file[name] = h5py.SoftLink("/elsewhere")
+
+
+def external_storage(file, name, value):
+    file.create_dataset(name, value.shape, value.dtype, external=[("/etc/passwd", 0, h5py.h5f.UNLIMITED)])
+
+
+def virtual_data(file, name, value):
+    layout = h5py.VirtualLayout(value.shape, value.dtype)
+    layout[:] = h5py.VirtualSource("raw.h5", f"/{name}", shape=value.shape)
+    file.create_virtual_dataset(name, layout)
+
+
+def huge_data(file, name, value):  # 2 GB said, nothing stored
+    file.create_dataset(name, (512, 2**20), "float32", chunks=(1, 2**18))
+
+
+def not_numbers(file, name, value):
+    file[name] = value * np.nan
+
+
+SYSTEM = {"class_name": "function", "config": "system", "module": "os", "registered_name": "system"}
+HOSTILE = {
+    "external_link": (change_weights(external_link), "Not allowed: H5 file with ExternalLink"),
+    "soft_link": (change_weights(soft_link), "Not allowed: H5 file with SoftLink"),
+    "external_storage": (change_weights(external_storage), "Not allowed: H5 file with external Dataset"),
+    "virtual_data": (change_weights(virtual_data), "Not allowed: H5 file with virtual Dataset"),
+    "huge_data": (change_weights(huge_data), "says that it holds 2,14"),
+    "huge_layer": (change_config(lambda layer: layer["config"].update(units=10**8)), "100000000"),
+    "function": (change_config(lambda layer: layer["config"].update(activation=SYSTEM)), "function 'system'"),
+    "name": (change_config(lambda layer: layer["config"].update(activation="os.system")), "os.system"),
+    "class": (change_config(lambda layer: layer.update(class_name="Popen", module="subprocess")), "Popen"),
+    "text": (lambda source, path: path.write_text("not a model"), "cannot be used as a Keras model"),
+    "empty": (lambda source, path: path.write_bytes(b""), "cannot be used as a Keras model"),
+    "truncated": (
+        lambda source, path: path.write_bytes(source.read_bytes()[:-2000]),
+        "cannot be used as a Keras model",
+    ),
+}
+
+
+def one_part_zip(source, path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("junk", "junk")
+
+
+def code_in_a_lambda(source, path):
+    """A model with a Lambda layer whose code, run at loading or after, makes the file `ran`."""
+    import keras
+
+    ran = str(path.with_name("ran"))
+    layer = keras.layers.Lambda(lambda x: open(ran, "w") and x, output_shape=(32, 32, 3))  # noqa: PTH123, SIM115
+    model = keras.Sequential([keras.Input((32, 32, 3)), layer])
+    model.save(path)
+    Path(ran).unlink(missing_ok=True)
+
+
+def code_in_a_keras_2_lambda(source, path):
+    code_in_a_lambda(source, path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["keras_version"] = "2.15.0"
+
+
+def test_hostile_files_are_refused(models, tmp_path):
+    files = {
+        f"{name}{suffix}": (*made, models / f"raw{suffix}")
+        for name, made in HOSTILE.items()
+        for suffix in (".h5", ".keras")
+    }
+    files["soft_link.keras"] = files["soft_link.keras"][0], "cannot be used as a Keras model", models / "raw.keras"
+    files["junk.keras"] = one_part_zip, "cannot be used as a Keras model", None
+    files["code.h5"] = files["code.keras"] = code_in_a_lambda, "`function` is a Python lambda", None
+    files["code_2.h5"] = code_in_a_keras_2_lambda, "in Keras 2, build it of keras.layers alone", None
+    assert members.load_model(models / "raw.h5") and members.load_model(models / "raw.keras")  # the same, unharmed
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for name, (make, words, source) in files.items():
+        path = tmp_path / name
+        make(source, path)
+        with pytest.raises(members.RefusedError) as refusal:
+            members.load_model(path)
+        line = str(refusal.value)
+        assert line.startswith(str(path)) and words in line and "\n" not in line, line
+    assert not (tmp_path / "ran").exists()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kB
+
+
+def test_refused_models_are_left_out_if_asked(models, run, tmp_path, capsys):
+    for name in ("raw.h5", "scaled.h5", "grey.h5"):
+        shutil.copy(models / name, tmp_path)
+    for suffix in (".h5", ".keras"):
+        for name in ("text", "external_link", "huge_layer"):
+            HOSTILE[name][0](models / f"raw{suffix}", tmp_path / f"{name}{suffix}")
+    change_weights(not_numbers)(models / "raw.h5", tmp_path / "nan.h5")
+    other = tmp_path / "other" / "model.h5"  # with predictions of another split
+    other.parent.mkdir()
+    shutil.copy(models / "raw.h5", other)
+    labels = np.arange(30) % 10
+    kept = {
+        f"{part}_{what}": value
+        for part in members.PARTS
+        for what, value in (("probabilities", np.eye(10)[labels]), ("labels", labels))
+    }
+    np.savez(other.with_name("predictions.npz"), **kept, model=members.file_hash(other), data="digits", split="0" * 16)
+    other.with_name("run.json").write_text(json.dumps({"model": "", "parameters": 1, "settings": {"HOLD_OUT": 100}}))
+
+    bad = [*(f"{name}{suffix}" for suffix in (".h5", ".keras") for name in ("text", "external_link", "huge_layer"))]
+    bad = ["missing.h5", *bad, "nan.h5", "other/model.h5"]
+    options = ["--data", "digits", "--hold-out", 100, "--scale", "1/255", "--scale", "raw.h5=1", "--skip-refused"]
+    done = run("ensemble/voting.py", "raw.h5", *bad, "scaled.h5", "grey.h5", *options, "--out", "out")
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(bad)
+    for name, line in zip(bad, lines, strict=True):
+        assert line.startswith("voting.py: left out: ") and name in line
+    record = json.loads((tmp_path / "out" / "ensemble.json").read_text())
+    assert [member["path"] for member in record["members"]] == ["raw.h5", "scaled.h5", "grey.h5"]
+    assert ["form" in member for member in record["members"]] == [False, True, True]
+    accuracies = [member["test"]["accuracy"] for member in record["members"]]
+    assert accuracies[0] > 0.9 and accuracies == [accuracies[0]] * 3
+
+    gone = tmp_path / "gone.h5"
+    for skip, words in ((False, ["there is no file"]), (True, ["left out: there is no file", "of 2 models, 1 could"])):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            load([models / "raw.h5", gone], skip_refused=skip)
+        lines = capsys.readouterr().err.splitlines()
+        assert stop.value.code == 2
+        assert all(word in line for word, line in zip(words, lines, strict=True))
+
+
+def test_own_images_with_refused_models(models, tmp_path, monkeypatch, capsys):
+    images, _, _ = members.load_images("digits", 100)
+    Image.fromarray(images["test"][0][0]).save(tmp_path / "0.png")
+    (tmp_path / "text.h5").write_text("not a model")
+    command = ["predict.py", "text.h5", models / "raw.h5", models / "ordered.h5", "no.h5", "--images", "0.png"]
+    order = f"{models / 'ordered.h5'}={','.join(map(str, ORDER))}"
+    command += ["--skip-refused", "--class-order", order, "--weights", "4,1,3,2"]
+    monkeypatch.setattr(sys, "argv", list(map(str, command)))
+    monkeypatch.chdir(tmp_path)
+    predict.main()
+    printed = capsys.readouterr()
+    assert [line.split(":")[1] for line in printed.err.splitlines()] == [" left out"] * 2
+    rows = [line.split() for line in printed.out.splitlines() if line.startswith("  ")]
+    assert [row[0] for row in rows] == ["raw", "ordered", "ensemble"]
+    assert rows[0][1:] == rows[1][1:] == rows[2][1:]
+
+
+# What is kept beside a model
+def test_two_commands_at_once_lose_nothing(tmp_path):
+    path = tmp_path / "kept.json"
+    with members.written_apart(path) as one:
+        one.write_text("first, ")
+        with members.written_apart(path) as other:
+            other.write_text("second")
+        assert path.read_text() == "second"
+        one.write_text("first")
+    assert path.read_text() == "first" and list(tmp_path.iterdir()) == [path]
+
+
+def test_seconds_are_measured_once(models, monkeypatch, capsys):
+    names = "raw.h5", "raw.keras"
+    found = load([models / name for name in names])
+    seconds = members.seconds_per_thousand(found)
+    assert len(seconds) == 2 and all(0 < value < 60 for value in seconds)
+    for name, member, value in zip(names, found, seconds, strict=True):
+        kept = json.loads((models / f"{name}.seconds.json").read_text())
+        assert kept == {"model": member.model, "device": members.describe_computer(), "seconds": value}
+    measured = []
+    monkeypatch.setattr(members, "measure_seconds", lambda member: measured.append(member) or 7.5)
+    assert members.seconds_per_thousand(found) == seconds and measured == []
+    (models / "raw.keras.seconds.json").write_text("[]")
+    assert members.seconds_per_thousand(found) == [seconds[0], 7.5] and measured == [found[1]]
+    found[0].model = "another"
+    assert members.seconds_per_thousand(found) == [7.5, 7.5]
+    monkeypatch.undo()
+    capsys.readouterr()
+    found[0].model, found[0].data = "one more", str(models / "gone.npz")
+    assert members.seconds_per_thousand(found) == [None, None]
+    printed = capsys.readouterr()
+    assert len([line for line in printed.out.splitlines() if "not measured" in line and "gone.npz" in line]) == 1
