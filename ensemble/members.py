@@ -290,32 +290,42 @@ def mend(config):
             tensor[1] -= 1
 
 
+def stored_bytes(path, file):
+    """Return the bytes of all data in an open HDF5 file, or refuse links and data that lies elsewhere."""
+    sizes = []
+
+    def visit(name, item):
+        if isinstance(item, h5py.Dataset):
+            sizes.append(item.size * item.dtype.itemsize)
+            strange = item.external or item.is_virtual
+        else:
+            strange = any(not isinstance(item.get(part, getlink=True), h5py.HardLink) for part in item)
+        if strange:
+            raise RefusedError(f"{path} has an HDF5 link or data of another file in {name}; no model has that")
+
+    visit("/", file)
+    file.visititems(visit)
+    return sum(sizes)
+
+
 def describe_file(path):
     """Return the version of Keras that saved a model, and in an .h5 file its configuration (else None).
 
-    Refuse a file whose parts say that they are far larger than it is: Keras, which does not compress, never made it.
+    Refuse a file whose parts are said to be far larger than it is: Keras, which does not compress, never made it.
     """
-    sizes, config = [], None
-
-    def add_size(_, item):
-        if isinstance(item, h5py.Dataset):
-            sizes.append(item.size * item.dtype.itemsize)
-
     if path.suffix == ".h5":
         with h5py.File(path) as file:
-            file.visititems(add_size)
+            size = stored_bytes(path, file)
             version, config = (file.attrs.get(name) for name in ("keras_version", "model_config"))
         version = version.decode() if isinstance(version, bytes) else version
     else:
         with zipfile.ZipFile(path) as archive:
-            sizes += [part.file_size for part in archive.infolist()]
+            size = sum(part.file_size for part in archive.infolist())
             with archive.open("model.weights.h5") as weights, h5py.File(weights) as file:
-                file.visititems(add_size)
-            version = json.loads(archive.read("metadata.json"))["keras_version"]
-    if sum(sizes) > 10 * path.stat().st_size + 2**20:
-        raise RefusedError(
-            f"{path} says that it holds {sum(sizes):,} bytes of weights, in a file of {path.stat().st_size:,}"
-        )
+                size += stored_bytes(path, file)
+            version, config = json.loads(archive.read("metadata.json"))["keras_version"], None
+    if size > 10 * path.stat().st_size + 2**20:
+        raise RefusedError(f"{path} is said to hold {size:,} bytes, and has {path.stat().st_size:,}")
     return str(version), config
 
 
@@ -337,7 +347,8 @@ def mended(path, version, config):
 def load_model(path):
     """Return the Keras model in a file, or refuse the file: one with code in it, or one that says to be far larger.
 
-    Keras itself refuses Lambda layers, functions that are not its own, and HDF5 links and data outside the file.
+    Keras itself refuses Lambda layers and functions that are not its own; HDF5 links only from 3.15 on, so
+    stored_bytes does.
     """
     import keras
 
