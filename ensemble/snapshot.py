@@ -6,11 +6,11 @@
 
 Huang, Li, Pleiss, Liu, Hopcroft and Weinberger (arXiv 1704.00109): CYCLES times over, the learning rate falls from
 LEARNING_RATE to 0 along a cosine, moving at every step. The last k snapshots are compared, for every k, with equal
-weights and with those of greatest likelihood; beside averages of the same run's weights, of the last k snapshots (SWA,
-arXiv 1803.05407) and of all steps, exponentially (EMA); and beside a single run of the same script, settings, seed and
-epochs with one cosine. What is chosen or learnt is so on the validation images, and what is learnt is cross-validated
-there. The batch-normalisation statistics of averages are those of training images, augmented as in training: so are
-those of the snapshots.
+weights and with those of greatest likelihood; with averages of the same run's weights, of the last k snapshots (SWA,
+arXiv 1803.05407) and of all steps, exponentially (EMA); and with a single run of the same script, settings, seed and
+epochs, under one cosine. Everything is chosen and learnt on the validation images; what is learnt is cross-validated
+there. The batch-normalisation statistics of averages are taken anew, from training images augmented as in training, for
+such images gave the snapshots theirs.
 
 Any setting of the training script may be given too (see its --help), but those of the schedule. Writes to runs/NAME/
 what every run leaves, cycle-1.h5, ..., swa-2.h5, ..., ema.h5, ensemble.json and ensemble.png; and to runs/NAME-single/

@@ -18,22 +18,10 @@ pytestmark = pytest.mark.xdist_group("snapshot")
 
 SCRIPT = "ensemble/snapshot.py"
 CYCLES, EPOCHS, STEPS, RATE = 2, 4, 5, 0.05
-NETWORK = (
-    "--data",
-    "digits",
-    "--depth",
-    8,
-    "--limit",
-    160,
-    "--batch-size",
-    32,
-    "--weight-decay",
-    0,
-    "--precision",
-    "float32",
-)
+NETWORK = ("--data", "digits", "--depth", 8, "--precision", "float32")
+FEW = ("--limit", 160, "--batch-size", 32, "--weight-decay", 0)
 OWN = ("--cycles", CYCLES, "--epochs", EPOCHS, "--learning-rate", RATE, "--bn-images", 100, "--ema-decay", 0.9)
-COMMAND = (*OWN, *NETWORK, "--run", "a")
+COMMAND = (*OWN, *NETWORK, *FEW, "--run", "a")
 
 
 @pytest.fixture(scope="module")
