@@ -1,0 +1,409 @@
+"""Train one network in several cycles, and let the snapshots from the cycles' ends vote: Snapshot Ensembles.
+
+    python ensemble/snapshot.py                                      # ResNet-20 on CIFAR-10, 5 cycles of 40 epochs
+    python ensemble/snapshot.py --architecture lenet --data digits --cycles 4 --epochs 20 --learning-rate 0.05
+    python ensemble/snapshot.py --architecture densenet --depth 40 --bottleneck no --run densenet-cycles
+
+Huang, Li, Pleiss, Liu, Hopcroft and Weinberger (arXiv 1704.00109): CYCLES times over, the learning rate falls from
+LEARNING_RATE to 0 along a cosine, moving at every step. The last k snapshots are compared, for every k, with equal
+weights and with those of greatest likelihood; with averages of the same run's weights, of the last k snapshots (SWA,
+arXiv 1803.05407) and of all steps, exponentially (EMA); and with a single run of the same script, settings, seed and
+epochs, under one cosine. Everything is chosen and learnt on the validation images; what is learnt is cross-validated
+there. The batch-normalisation statistics of averages are taken anew, from training images augmented as in training, for
+such images gave the snapshots theirs.
+
+Any setting of the training script may be given too (see its --help), but those of the schedule. Writes to runs/NAME/
+what every run leaves, cycle-1.h5, ..., swa-2.h5, ..., ema.h5, ensemble.json and ensemble.png; and to runs/NAME-single/
+the single run. An interrupted run goes on from its last finished epoch when the same command is given again.
+"""
+
+import argparse
+import json
+import math
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from compare import compare_right
+from matplotlib.figure import Figure
+from members import (
+    PARTS,
+    ROOT,
+    import_script,
+    load_members,
+    progress,
+    read_run,
+    refuse,
+    result_folder,
+    score,
+    stack,
+    write_result,
+    written_whole,
+)
+from methods import FOLDS, WeightedMean, fixed, likelihood_weights, make_folds, weighted
+from voting import soft_voting
+
+# Settings
+ARCHITECTURE = "resnet"  # the training script: its path or its name without .py
+CYCLES = 5  # of the learning rate, each ending in a snapshot, at least 2
+EPOCHS = 200  # of all cycles together, a multiple of CYCLES; at least 1
+LEARNING_RATE = 0.2  # at which every cycle, and the single run, starts; below 1000
+EMA_DECAY = 0.999  # what the moving average keeps of itself at a step, less in the first steps; below 1
+BN_IMAGES = 10_000  # augmented training images that give an average its batch-normalisation statistics, at least 1
+RUN = ""  # name of the run's folder in runs/; if empty, made from the settings on the command line
+
+SCRIPT = "ensemble/snapshot.py"
+SCHEDULE_SETTINGS = {"SCHEDULE": "cosine", "WARMUP": 0, "SELECT": "last", "EMA": 0.0}  # of both runs
+WAYS = {
+    "equal weights": fixed(soft_voting),
+    "likelihood weights": weighted(lambda *given: likelihood_weights(*given)[0]),
+}
+
+
+# Command line
+def read_own_settings(arguments):
+    """Return the comments of the settings above, those given as `--name value`, and the arguments not for them."""
+    section = Path(__file__).read_text(encoding="utf-8").split("\n# Settings\n")[1].split("\n\n")[0]
+    comments = dict(re.findall(r"^([A-Z_]+) = .*?  # (.+)$", section, re.MULTILINE))
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form, allow_abbrev=False)
+    parser.error = refuse
+    for name, comment in comments.items():
+        option = "--" + name.lower().replace("_", "-")
+        parser.add_argument(option, dest=name, metavar="", help=f"{comment} (now {globals()[name]!r})")
+    given, rest = parser.parse_known_args(arguments)
+    return comments, {name: text for name, text in vars(given).items() if text is not None}, rest
+
+
+def find_script(architecture):
+    """Return the path of the training script of this name, or of this path from here or the root; or refuse it."""
+    scripts = {path.stem: path for path in sorted(ROOT.glob("[1-8].*/*.py"))}
+    for name, path in scripts.items():
+        if architecture == name or path in (Path(architecture).resolve(), (ROOT / architecture).resolve()):
+            return path
+    refuse(f"ARCHITECTURE = {architecture!r} is no training script of this collection: {', '.join(scripts)}")
+
+
+def set_up(script, own, arguments):
+    """Set a script's settings to `own`, {name: value}, and to the arguments; return its own and its run's folder."""
+    vars(script).update(SCHEDULE_SETTINGS | own)
+    settings, folder = script.read_settings(arguments)
+    for name, value in SCHEDULE_SETTINGS.items():
+        if settings[name] != value:
+            refuse(f"{name} = {settings[name]!r} would change the schedule, which needs {value!r}; leave it out")
+    return settings, folder
+
+
+def open_script(path):
+    """Return a training script as a module whose messages come in this program's name."""
+    script = import_script(path)
+    script.fail = refuse
+    script.tf.get_logger().setLevel("ERROR")  # no note that predicting with every model is compiled anew
+    return script
+
+
+# Training
+def cyclic_rates(steps, cycles, highest):
+    """Return the learning rate of each step, float32 (steps,): `cycles` cosines from `highest` to 0.
+
+    At step t = 1, 2, ...: highest / 2 * (cos(pi * mod(t - 1, n) / n) + 1) with n = ceil(steps / cycles), formula 2 of
+    arXiv 1704.00109.
+    """
+    length = math.ceil(steps / cycles)
+    return (highest / 2 * (np.cos(np.pi * (np.arange(steps) % length) / length) + 1)).astype(np.float32)
+
+
+def new_model(script, data):
+    """Return the script's network for the images of load_data, in float32 and always with the same first weights."""
+    x, _ = data["train"]
+    script.keras.config.set_dtype_policy("float32")
+    script.keras.utils.set_random_seed(script.SEED)  # also of dropout in refresh_statistics
+    return script.build_model(x.shape[1:], 1 + max(int(y.max()) for _, y in data.values()), *script.colour_moments(x))
+
+
+def save_model(model, weights, path):
+    """Write the model with these weights, a list of arrays, to an .h5 file."""
+    model.set_weights(weights)
+    with written_whole(path) as beside:
+        model.save(beside, include_optimizer=False)
+
+
+def refresh_statistics(model, batches):
+    """Set a model's batch-normalisation statistics to the means of those of batches of images, uint8 (n, h, w, 3).
+
+    No training step has seen averaged weights, so their statistics are unknown (arXiv 1803.05407, 3.2).
+    """
+    import keras
+
+    normalisations = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    if not normalisations:
+        return
+    momenta = [layer.momentum for layer in normalisations]
+    for number, images in enumerate(batches):
+        for layer in normalisations:
+            layer.momentum = number / (number + 1)  # makes the moving average the mean of all batches so far
+        model(images, training=True)
+    for layer, momentum in zip(normalisations, momenta, strict=True):
+        layer.momentum = momentum
+
+
+def save_average(script, data, weights, path):
+    """Write the script's network with averaged weights, a list of arrays, and their own statistics to an .h5 file."""
+    x, y = data["train"]
+    model = new_model(script, data)
+    model.set_weights(weights)
+    colour = np.uint8(np.round(script.colour_moments(x)[0]))
+    batches = iter(script.training_batches(x, y, model.output_shape[1], colour, script.EPOCHS))
+    count = max(1, min(len(x), script.BN_IMAGES) // script.BATCH_SIZE)
+    refresh_statistics(model, (next(batches)[0] for _ in progress(range(count), f"{path}: statistics")))
+    save_model(model, model.get_weights(), path)
+
+
+def snapshot_checkpoint(script, data):
+    """Return the class that train() is to take as its Checkpoint, which also writes cycle-1.h5, ... and ema.h5."""
+    model = new_model(script, data)
+    keras, tf = script.keras, script.tf
+
+    class SnapshotCheckpoint(script.Checkpoint):
+        def __init__(self, folder, settings, variables):
+            self.weights = [variable for variable in variables if variable.trainable]
+            self.averages = [keras.Variable(weight.numpy(), trainable=False) for weight in self.weights]
+            self.update = tf.function(self.move_averages)
+            super().__init__(folder, settings, [*variables, *self.averages])
+
+        def move_averages(self):
+            """Move the averages towards the weights, in the first steps faster, or the start would stay in them."""
+            step = tf.cast(self.model.optimizer.iterations.value, tf.float32)
+            share = 1 - tf.minimum(script.EMA_DECAY, (1 + step) / (10 + step))
+            for average, weight in zip(self.averages, self.weights, strict=True):
+                average.assign(average.value + share * (weight.value - average.value))
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.update()
+
+        def on_epoch_end(self, epoch, logs=None):
+            cycle, rest = divmod(epoch + 1, script.EPOCHS // script.CYCLES)
+            if rest == 0 and np.isfinite(logs["loss"]):  # before the backup: a kill between them repeats the epoch
+                save_model(model, self.model.get_weights(), self.folder / f"cycle-{cycle}.h5")
+            super().on_epoch_end(epoch, logs)
+
+        def on_train_end(self, logs=None):  # comes also where a resume finds no epoch left
+            averages = {id(weight): average for weight, average in zip(self.weights, self.averages, strict=True)}
+            arrays = [averages.get(id(weight), weight).numpy() for weight in self.model.weights]
+            save_average(script, data, arrays, self.folder / "ema.h5")
+
+    return SnapshotCheckpoint
+
+
+def is_finished(folder, settings):
+    """Return whether the folder holds a finished run; refuse one of other settings."""
+    if not (folder / "run.json").exists():
+        return False
+    was = read_run(folder / "model.h5")["settings"]
+    settings = json.loads(json.dumps(settings))
+    changes = [f"{name} was {was.get(name)}, is {value}" for name, value in settings.items() if was.get(name) != value]
+    if changes:
+        refuse(f"{folder} is finished, but {'; '.join(changes)}. Undo that, or give another --run NAME")
+    print(f"{folder} is finished and taken as it is")
+    return True
+
+
+def train_cycles(script, settings, folder, data):
+    """Train the snapshots, unless they are, and write the averages that are not there yet."""
+    if not is_finished(folder, settings):
+        script.learning_rates = lambda steps: cyclic_rates(script.EPOCHS * steps, script.CYCLES, script.LEARNING_RATE)
+        script.load_data = lambda: data
+        script.Checkpoint = snapshot_checkpoint(script, data)
+        script.train(settings, folder)
+    for count in range(2, script.CYCLES + 1):
+        path = folder / f"swa-{count}.h5"
+        if not path.exists():
+            snapshots = [
+                script.keras.models.load_model(folder / f"cycle-{cycle}.h5", compile=False).get_weights()
+                for cycle in range(script.CYCLES - count + 1, script.CYCLES + 1)
+            ]
+            means = [np.mean(arrays, axis=0, dtype=np.float64) for arrays in zip(*snapshots, strict=True)]
+            save_average(script, data, means, path)
+    script.keras.backend.clear_session()
+
+
+# Comparison
+def names_by_number(way, cycles):
+    """Return the names in the table of the last snapshot, the last two this way, the last three, ..."""
+    return ["last snapshot", *(f"last {count}, {way}" for count in range(2, cycles + 1))]
+
+
+def combine(snapshots, averages, folds):
+    """Return the probabilities of everything compared, {name: {"validation": (n, classes), "test": ...}}, and weights.
+
+    snapshots, averages: lists of Member, the averages of the last two snapshots, the last three and so on; folds: see
+    methods.py. The weights are {name: float64 (k,)} where they were learnt.
+    """
+    labels = snapshots[0].labels["validation"]
+    outputs, weights = {"last snapshot": snapshots[-1].probabilities}, {}
+    for count, average in enumerate(averages, start=2):
+        last = {part: stack(snapshots[-count:], part) for part in PARTS}
+        for way, method in WAYS.items():
+            name = f"last {count}, {way}"
+            mean, validation = method(last["validation"], labels, folds)
+            outputs[name] = {"validation": validation, "test": mean(last["test"])}
+            if isinstance(mean, WeightedMean):
+                weights[name] = mean.weights
+        outputs[f"last {count}, SWA"] = average.probabilities
+    return outputs, weights
+
+
+def print_table(rows, best, data, counts):
+    """Print the scores of rows, {name: ...}, of `best` with a star; counts: of validation and test images."""
+    print(f"\n{data}: {counts[0]:,} validation images, {counts[1]:,} test images\n")
+    width = max(map(len, rows)) + 2
+    print(f"{'':{width}}{'accuracy, %':>20}{'loss':>21}   test accuracy over the single run,")
+    print(f"{'':{width}}{'validation':>12}{'test':>8}{'validation':>13}{'test':>8}   points [95%]             p")
+    for name, row in rows.items():
+        line = f"{name + (' *' if name == best else ''):{width}}"
+        line += f"{100 * row['validation']['accuracy']:12.2f}{100 * row['test']['accuracy']:8.2f}"
+        line += f"{row['validation']['loss']:13.4f}{row['test']['loss']:8.4f}"
+        if "over_single_run" in row:
+            gain, low, high = (100 * row["over_single_run"][part] for part in ("gain", "low", "high"))
+            line += f"   {gain:+5.2f} [{low:+5.2f}, {high:+5.2f}] {row['over_single_run']['p']:6.3f}"
+        print(line)
+
+
+def draw(title, methods, runs):
+    """Return the figure: accuracy by number of snapshots, then validation accuracy and learning rate by epoch.
+
+    methods: {name: {"validation": {"accuracy": ...}, "test": ...}}; runs: {name: (number of cycles, learning rate of
+    each step, table like history.csv)}, the run in cycles first.
+    """
+    cycles = next(iter(runs.values()))[0]
+    figure = Figure(figsize=(10, 10), layout="constrained")
+    figure.suptitle(title)
+    axes = figure.subplot_mosaic(
+        [["validation", "test"], ["history", "history"], ["rate", "rate"]], height_ratios=[3, 2, 1]
+    )
+    axes["test"].sharey(axes["validation"])
+    for part in PARTS:
+        shown = axes[part]
+        for way, style in zip([*WAYS, "SWA"], ("o-", "s--", "^-."), strict=True):
+            accuracies = [100 * methods[name][part]["accuracy"] for name in names_by_number(way, cycles)]
+            shown.plot(range(1, cycles + 1), accuracies, style, label=way)
+        for name, colour in (("EMA", "tab:purple"), ("single run", "black")):
+            shown.axhline(100 * methods[name][part]["accuracy"], color=colour, linestyle=":", label=name)
+        shown.set(xlabel="last snapshots taken", ylabel="accuracy, %", title=f"{part} images")
+        shown.xaxis.get_major_locator().set_params(integer=True)
+        shown.grid(alpha=0.3)
+    axes["validation"].legend()
+
+    for (name, (count, rates, history)), colour in zip(runs.items(), ("tab:blue", "black"), strict=True):
+        epochs, accuracies = len(history), 100 * history["val_accuracy"]
+        axes["history"].plot(history["epoch"], accuracies, ".-", color=colour, label=name)
+        axes["rate"].plot(np.arange(len(rates)) * epochs / len(rates), rates, color=colour)
+        if count > 1:
+            ends = np.arange(1, count + 1) * epochs // count
+            axes["history"].plot(ends, accuracies[ends - 1], "o", color="tab:red", zorder=3, label="snapshots")
+            axes["rate"].plot(ends, np.zeros(count), "o", color="tab:red", zorder=3, clip_on=False)
+    axes["history"].set_ylabel("validation accuracy, %")
+    axes["history"].legend()
+    axes["rate"].set(xlabel="epoch", ylabel="learning rate")
+    for name in ("history", "rate"):
+        axes[name].set_xlim(0, epochs * 1.01)
+        axes[name].grid(alpha=0.3)
+    return figure
+
+
+def compare_all(script, steps, folder, single):
+    """Print, record and draw what the snapshots, their ensembles, the averages and the single run are worth.
+
+    steps: of each of the two runs, whose folders are given.
+    """
+    cycles = range(1, script.CYCLES + 1)
+    names = [*(f"cycle-{cycle}" for cycle in cycles), *(f"swa-{count}" for count in cycles[1:]), "ema"]
+    found = load_members([*(folder / f"{name}.h5" for name in names), single / "model.h5"])
+    snapshots, averages, (ema, alone) = found[: len(cycles)], found[len(cycles) : -2], found[-2:]
+    outputs, weights = combine(snapshots, averages, make_folds(alone.labels["validation"]))
+    outputs |= {"EMA": ema.probabilities, "single run": alone.probabilities}
+
+    labels = alone.labels
+    right = {name: output["test"].argmax(axis=1) == labels["test"] for name, output in outputs.items()}
+    methods = {name: {part: score(output[part], labels[part]) for part in PARTS} for name, output in outputs.items()}
+    for name, row in methods.items():
+        if name in weights:
+            row["weights"] = weights[name].tolist()
+        if name != "single run":
+            row["over_single_run"] = compare_right(right[name], right["single run"])
+
+    def merit(name):
+        return methods[name]["validation"]["accuracy"], -methods[name]["validation"]["loss"]
+
+    best = max(methods, key=merit)
+    best_by_way = {way: max(names_by_number(way, script.CYCLES), key=merit) for way in (*WAYS, "SWA")}
+    rows = [{part: score(snapshot.probabilities[part], labels[part]) for part in PARTS} for snapshot in snapshots]
+    before = {f"snapshot {number}": row for number, row in enumerate(rows[:-1], start=1)}
+    print_table(before | methods, best, alone.data, [len(labels[part]) for part in PARTS])
+    print("\n* the best on validation\n\nbest on validation of each way, and its accuracy on test:")
+    for way, name in best_by_way.items():
+        print(f"  {way}: {name.removesuffix(f', {way}')}, {100 * methods[name]['test']['accuracy']:.2f}%")
+    print("weights, the oldest snapshot first:")
+    for name, learnt in weights.items():
+        print(f"  {name}: {', '.join(f'{weight:.3f}' for weight in learnt)}")
+
+    title = f"{script.CYCLES} snapshots of {Path(script.__file__).stem} on {Path(alone.data).name}"
+    runs = {}
+    for name, run, count in (("in cycles", folder, script.CYCLES), ("single run", single, 1)):
+        rates = cyclic_rates(steps, count, script.LEARNING_RATE)
+        runs[name] = count, rates, pd.read_csv(run / "history.csv")
+    record = {
+        "methods": methods,
+        "best_on_validation": best,
+        "best_of_each_way": best_by_way,
+        "seconds": {name: history["seconds"].sum() for name, (_, _, history) in runs.items()},
+    }
+    write_result(
+        result_folder(SCRIPT, snapshots, folder, {}),
+        SCRIPT,
+        snapshots,
+        [row | {"parameters": alone.parameters} for row in rows],
+        record,
+        lambda: draw(title, methods, runs),
+    )
+
+
+def main():
+    comments, given, rest = read_own_settings(sys.argv[1:])
+    own = {name: given.get(name, globals()[name]) for name in comments}
+    path = find_script(own["ARCHITECTURE"])
+    print("Loading TensorFlow and the images ...", flush=True)
+    script = open_script(path)
+    own = {name: script.check_setting(name, value, comments[name]) for name, value in own.items()}
+    if own["EPOCHS"] % own["CYCLES"]:
+        refuse(f"EPOCHS = {own['EPOCHS']} is no multiple of CYCLES = {own['CYCLES']}: a cycle has whole epochs")
+    settings, folder = set_up(script, own, rest)
+    if not own["RUN"]:
+        parts = [f"{name}-{text}" for name, text in given.items() if name not in ("ARCHITECTURE", "RUN")]
+        folder = Path("runs") / re.sub(r"[^a-z0-9.-]", "_", "-".join(["snapshot", *parts, folder.name]).lower())
+    data = script.load_data()
+    fewest = np.bincount(data["validation"][1], minlength=1 + data["train"][1].max()).min()
+    if fewest < FOLDS:
+        refuse(
+            f"a class has {fewest} validation images; cross-validation needs {FOLDS} of each: give a larger --hold-out"
+        )
+    train_cycles(script, settings | {name: own[name] for name in ("CYCLES", "EMA_DECAY", "BN_IMAGES")}, folder, data)
+
+    alone = open_script(path)  # afresh: the other one has another learning rate and checkpoint
+    single = folder.with_name(f"{folder.name}-single")
+    settings, _ = set_up(alone, own | {"RUN": single.name}, rest)
+    if not is_finished(single, settings):
+        alone.train(settings, single)
+    alone.keras.backend.clear_session()
+    steps = script.EPOCHS * (len(data["train"][1]) // script.BATCH_SIZE)
+    compare_all(script, steps, folder, single)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("\nInterrupted. The same command goes on from the last finished epoch.", file=sys.stderr)
+        sys.exit(130)
