@@ -92,7 +92,7 @@ def predict(model, member, images):
     form = member.get("form", {})
     x = images.astype(np.float32) * np.float32(form.get("scale", 1))
     x = (x - np.array(form.get("mean", 0), np.float32)) / np.array(form.get("std", 1), np.float32)
-    outputs = np.asarray(model.predict_on_batch(x), np.float64)
+    outputs = np.asarray(model.predict_on_batch(x[..., : model.input_shape[-1]]), np.float64)
     probabilities = as_probabilities(outputs, member["path"])
     logits = form.get("outputs") == "logits" or abs(probabilities - outputs).max() > 1e-6
     if logits:
@@ -142,6 +142,16 @@ def without_softmax(output, path):
     refuse(f"{path} does not end in a softmax: a temperature or a geometric mean needs its logits; leave it out")
 
 
+def take(x, places, name):
+    """Return these places of the last axis of a Keras tensor, in this order, as one."""
+    from keras import layers
+
+    layer = layers.Dense(len(places), use_bias=False, name=name, **EXACT)
+    taken = layer(x)
+    layer.set_weights([np.eye(x.shape[-1])[:, places]])
+    return taken
+
+
 def add_member(pixels, model, member, name, as_logarithms, logits):
     """Return a member's probabilities, or their logarithms, as a Keras tensor made from that of the pixels."""
     from keras import layers
@@ -152,6 +162,8 @@ def add_member(pixels, model, member, name, as_logarithms, logits):
     if "mean" in form:
         variance = np.array(form["std"], np.float32).astype(np.float64) ** 2  # whose root is exactly std again
         x = layers.Normalization(mean=form["mean"], variance=variance.tolist(), name=f"{name}_colours")(x)
+    if model.input_shape[-1] == 1:
+        x = take(x, [0], f"{name}_one_channel")
     x = copy_onto(x, model, name, copies)
     for layer, copy in copies.values():
         if layer.weights:
@@ -161,10 +173,7 @@ def add_member(pixels, model, member, name, as_logarithms, logits):
     if as_logarithms and not logits:
         x = without_softmax(x, member["path"])
     if "class_order" in form:
-        classes = len(form["class_order"])
-        order = layers.Dense(classes, use_bias=False, name=f"{name}_class_order", **EXACT)
-        x = order(x)
-        order.set_weights([np.eye(classes)[form["class_order"]]])
+        x = take(x, np.argsort(form["class_order"]), f"{name}_class_order")
     if as_logarithms:
         return layers.Activation("log_softmax", name=f"{name}_log_probabilities", **EXACT)(x)
     return layers.Softmax(name=f"{name}_probabilities", **EXACT)(x) if logits else x
@@ -257,7 +266,10 @@ def write(model, out, images, expected):
         with suppress(OSError):
             out.with_name(f"unfinished-{out.name}").unlink()
         refuse(f"{out} is not written: {' '.join(str(error).split())[:200]}")
-    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, at most {difference:.1g} off the members' own probabilities")
+    print(
+        f"{out}: {out.stat().st_size / 1e6:.1f} MB, at most {difference:.1g} off the members' own probabilities",
+        flush=True,
+    )
 
 
 def main():
@@ -290,11 +302,12 @@ def main():
     as_logarithms = temperature is not None
     pixels, parts, outputs = None, [], []
     for number, member in enumerate(members, start=1):
+        print(f"member {number} of {len(members)}: {member['path']}", flush=True)
         try:
             model = keras.models.load_model(member["path"], compile=False)
             if images is None:
                 print(f"{data} cannot be loaded here; images of random pixels take its place")
-                shape = (IMAGES, *(size or 32 for size in model.input_shape[1:]))
+                shape = (IMAGES, *(size or 32 for size in model.input_shape[1:3]), 3)
                 images = np.random.default_rng(0).integers(256, size=shape).astype(np.uint8)
             if pixels is None:
                 pixels = keras.Input(images.shape[1:], name="pixels")

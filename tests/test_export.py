@@ -66,6 +66,8 @@ def models(digits, tmp_path_factory):
         pooled = [keras.Input((32, 32, 3)), layers.AveragePooling2D(4), layers.Flatten()]
         return keras.Sequential([*pooled, layers.Dense(10, activation, **dense)])
 
+    grey = [keras.Input((32, 32, 1)), layers.MaxPooling2D(8), layers.Flatten(), layers.Dense(10, "softmax")]
+    keras.Sequential(grey).save(folder / "grey.h5", include_optimizer=False)
     sequential(None).save(folder / "logits.h5", include_optimizer=False)  # takes what FORM makes of the pixels
     tail = keras.Sequential([sequential("softmax"), layers.Rescaling(1.0)])
     tail.save(folder / "no_softmax_at_its_end.keras")
@@ -79,6 +81,8 @@ def own_probabilities(path, images, form):
     x = images.astype(np.float32)
     if form:
         x = (np.float32(form["scale"]) * x - np.float32(form["mean"])) / np.float32(form["std"])
+    if path.stem == "grey":
+        x = x[..., :1]
     outputs = keras.models.load_model(path, compile=False).predict(x, verbose=0).astype(np.float64)
     if not form:
         return outputs
@@ -178,9 +182,9 @@ def test_methods_without_weights_at_a_temperature(models, digits, tmp_path, monk
 
 
 def test_without_a_temperature(models, digits, tmp_path, monkeypatch, capsys):
-    """One file thrice, a weight of 0, logits found out, and an end that is no softmax."""
-    names = ("grouped.h5", "grouped.h5", "logits.h5", "no_softmax_at_its_end.keras", "softmax_layer.h5")
-    weights = [0.25, 0.2, 0.15, 0.4, 0.0]
+    """One file twice, a weight of 0, logits found out, an end that is no softmax, and one channel."""
+    names = ("grouped.h5", "grouped.h5", "logits.h5", "no_softmax_at_its_end.keras", "softmax_layer.h5", "grey.h5")
+    weights = [0.25, 0.2, 0.15, 0.3, 0.0, 0.1]
     members = [(models / name, {"weight": weight}) for name, weight in zip(names, weights, strict=True)]
     record = write_record(tmp_path, members, {"equal weights": {}, "weighted mean": {}})
     outs = [tmp_path / f"ensemble{suffix}" for suffix in SUFFIXES]
