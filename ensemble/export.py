@@ -60,7 +60,7 @@ def read_record(file, chosen):
         if name not in found:
             refuse(f"--method {name}: {file} has no such method that can be one model; it has {', '.join(found)}")
         if not chosen:
-            print(f"{name}: of {', '.join(found)} the best on validation")
+            print(f"{name} is the best on validation of {', '.join(found)}")
         for member, weight in zip(record["members"], found[name], strict=True):
             if weight == 0:
                 print(f"{member['path']} is left out: its weight is 0")

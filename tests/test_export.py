@@ -131,7 +131,7 @@ def test_likelihood_weights_at_a_temperature_in_a_fresh_process(models, digits, 
     record = write_record(tmp_path, members, {"likelihood": {"weights": weights, "temperature": 1.7}})
     outs = [tmp_path / f"ensemble{suffix}" for suffix in SUFFIXES]
     done = run_script("ensemble/export.py", record, "--out", *outs, cwd=tmp_path)
-    assert done.stderr == "" and "likelihood: of likelihood the best on validation" in done.stdout
+    assert done.stderr == "" and "likelihood is the best on validation of likelihood" in done.stdout
     for out in outs:
         assert f"{out}: " in done.stdout
 
