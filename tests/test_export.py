@@ -62,9 +62,14 @@ def models(digits, tmp_path_factory):
     nested = keras.Sequential([keras.Input((32, 32, 3)), layers.Rescaling(1.0), inner_end])
     nested.save(folder / "nested.keras")
 
-    def sequential(activation):
+    def sequential(activation, dtype="float32"):
         pooled = [keras.Input((32, 32, 3)), layers.AveragePooling2D(4), layers.Flatten()]
-        return keras.Sequential([*pooled, layers.Dense(10, activation, **dense)])
+        return keras.Sequential([*pooled, layers.Dense(10, activation, dtype=dtype, **dense)])
+
+    keras.utils.set_random_seed(1)
+    sequential("softmax").save(folder / "full.h5", include_optimizer=False)
+    keras.utils.set_random_seed(1)
+    sequential("softmax", "mixed_bfloat16").save(folder / "mixed.h5", include_optimizer=False)
 
     grey = [keras.Input((32, 32, 1)), layers.MaxPooling2D(8), layers.Flatten(), layers.Dense(10, "softmax")]
     keras.Sequential(grey).save(folder / "grey.h5", include_optimizer=False)
@@ -201,13 +206,15 @@ def test_without_a_temperature(models, digits, tmp_path, monkeypatch, capsys):
 
 
 def test_one_member_and_random_pixels(models, tmp_path, monkeypatch, capsys):
-    members = [(models / name, {}) for name in ("softmax_layer.h5", "nested.keras")]
+    """The member is of mixed precision, and becomes what the same weights in float32 are."""
+    members = [(models / name, {}) for name in ("softmax_layer.h5", "mixed.h5")]
     methods = {"greedy": {"weights": [0.0, 1.0], "temperature": 1.3}, "hard voting": {}}
     record = write_record(tmp_path, members, methods, data="lost.npz")
     call(monkeypatch, record, "--out", *(tmp_path / f"ensemble{suffix}" for suffix in SUFFIXES))
-    assert "lost.npz cannot be loaded here" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "lost.npz cannot be loaded here" in told and "it is of mixed precision" in told
     images = np.random.default_rng(1).integers(256, size=(20, 32, 32, 3)).astype(np.uint8)
-    powers = np.maximum(own_probabilities(members[1][0], images, None), 1e-7) ** (1 / 1.3)
+    powers = np.maximum(own_probabilities(models / "full.h5", images, None), 1e-7) ** (1 / 1.3)
     check(tmp_path, images, powers / powers.sum(axis=1, keepdims=True))
 
 
