@@ -5,8 +5,8 @@
 
 Reads the ensemble.json that compare.py, weighted_mean.py or voting.py wrote. The model takes raw 0-255 pixels, (n,
 height, width, 3), and gives class probabilities, (n, classes); the ONNX takes them as float32, under the name "pixels".
-A .keras or .h5 file needs nothing but Keras to load. Each file is loaded again and compared with the members' own
-predictions before it takes its place.
+A .keras or .h5 file needs nothing but Keras to load. Members of mixed precision compute in float32 in it. Each file is
+loaded again and compared with the members' own predictions before it takes its place.
 """
 
 import argparse
