@@ -16,15 +16,23 @@ import logging
 import math
 import re
 import sys
-from contextlib import redirect_stderr, suppress
-from io import StringIO
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from measures import LEAST, tempered
-from members import as_probabilities, file_hash, import_script, refuse, refuse_model, written_whole
+from members import (
+    Form,
+    RefusedError,
+    file_hash,
+    import_script,
+    load_model,
+    refuse,
+    refusing,
+    unusable,
+    written_whole,
+)
 from methods import WeightedMean, geometric_mean
-from scipy.special import softmax
 
 LIMITS = {".keras": 1e-6, ".h5": 1e-6, ".onnx": 1e-5}  # of the difference to the members' own predictions
 IMAGES = 100  # that it is measured on
@@ -81,10 +89,14 @@ def test_images(data):
     """Return IMAGES test images of data, uint8 (n, height, width, 3), or None where this computer lacks them."""
     resnet = import_script("4.ResNet/resnet.py")
     resnet.DATA = data
+
+    def fail(message):
+        raise RefusedError(message)
+
+    resnet.fail = fail
     try:
-        with redirect_stderr(StringIO()):
-            return resnet.load_data()["test"][0][:IMAGES]
-    except SystemExit:
+        return resnet.load_data()["test"][0][:IMAGES]
+    except RefusedError:
         return None
 
 
@@ -109,17 +121,17 @@ def finalize(layer):
         layer.finalize_state()
 
 
+def form_of(member):
+    """Return how a member of a record is fed and read, as a Form."""
+    return Form.from_json(json.dumps(member.get("form", {})))
+
+
 def predict(model, member, images):
     """Return a member's probabilities for uint8 images, float64 (n, classes), and whether its outputs are logits."""
-    form = member.get("form", {})
-    x = images.astype(np.float32) * np.float32(form.get("scale", 1))
-    x = (x - np.array(form.get("mean", 0), np.float32)) / np.array(form.get("std", 1), np.float32)
-    outputs = np.asarray(model.predict_on_batch(x[..., : model.input_shape[-1]]), np.float64)
-    probabilities = as_probabilities(outputs, member["path"])
-    logits = form.get("outputs") == "logits" or abs(probabilities - outputs).max() > 1e-6
-    if logits:
-        probabilities = softmax(outputs, axis=1)
-    return probabilities[:, np.argsort(form["class_order"])] if "class_order" in form else probabilities, logits
+    form = form_of(member)
+    outputs = model.predict_on_batch(form.feed(images)[..., : model.input_shape[-1]])
+    probabilities, kind = form.read(outputs, member["path"])
+    return probabilities.astype(np.float64), kind == "logits"
 
 
 def combine(method, parts, weights, temperature):
@@ -161,7 +173,9 @@ def without_softmax(output, path):
     if getattr(last, "activation", None) is keras.activations.softmax:
         last.activation = keras.activations.linear
         return output
-    refuse(f"{path} does not end in a softmax: a temperature or a geometric mean needs its logits; leave it out")
+    raise RefusedError(
+        f"{path} does not end in a softmax: a temperature or a geometric mean needs its logits; leave it out"
+    )
 
 
 def take(x, places, name):
@@ -178,12 +192,12 @@ def add_member(pixels, model, member, name, as_logarithms, logits):
     """Return a member's probabilities, or their logarithms, as a Keras tensor made from that of the pixels."""
     from keras import layers
 
-    form, x, copies = member.get("form", {}), pixels, {}
-    if "scale" in form:
-        x = layers.Rescaling(form["scale"], name=f"{name}_scale")(x)
-    if "mean" in form:
-        variance = np.array(form["std"], np.float32).astype(np.float64) ** 2  # whose root is exactly std again
-        x = layers.Normalization(mean=form["mean"], variance=variance.tolist(), name=f"{name}_colours")(x)
+    form, x, copies = form_of(member), pixels, {}
+    if form.scale != Form.scale:
+        x = layers.Rescaling(form.scale, name=f"{name}_scale")(x)
+    if (form.mean, form.std) != (Form.mean, Form.std):
+        variance = np.array(form.std, np.float32).astype(np.float64) ** 2  # whose root is exactly std again
+        x = layers.Normalization(mean=form.mean, variance=variance.tolist(), name=f"{name}_colours")(x)
     if model.input_shape[-1] == 1:
         x = take(x, [0], f"{name}_one_channel")
     x = copy_onto(x, model, name, copies)
@@ -193,8 +207,8 @@ def add_member(pixels, model, member, name, as_logarithms, logits):
         finalize(copy)
     if as_logarithms and not logits:
         x = without_softmax(x, member["path"])
-    if "class_order" in form:
-        x = take(x, np.argsort(form["class_order"]), f"{name}_class_order")
+    if form.class_order not in (None, tuple(range(x.shape[-1]))):
+        x = take(x, np.argsort(form.class_order), f"{name}_class_order")
     if as_logarithms:
         return layers.Activation("log_softmax", name=f"{name}_log_probabilities", **EXACT)(x)
     return layers.Softmax(name=f"{name}_probabilities", **EXACT)(x) if logits else x
@@ -325,7 +339,7 @@ def main():
     for number, member in enumerate(members, start=1):
         print(f"member {number} of {len(members)}: {member['path']}", flush=True)
         try:
-            model = keras.models.load_model(member["path"], compile=False)
+            model = load_model(Path(member["path"]))
             if images is None:
                 print(f"{data} cannot be loaded here; images of random pixels take its place")
                 shape = (IMAGES, *(size or 32 for size in model.input_shape[1:3]), 3)
@@ -340,8 +354,10 @@ def main():
                     f"it is of mixed precision; float32, which it gets here, changes its probabilities by {change:.1g}"
                 )
             outputs.append(add_member(pixels, plain, member, f"member_{number}", as_logarithms, logits))
+        except RefusedError:
+            raise
         except Exception as error:  # whatever a foreign file makes Keras raise
-            refuse_model(member["path"], error)
+            raise unusable(member["path"], error) from None
         parts.append(probabilities)
     ensemble = keras.Model(pixels, pool(outputs, method, weights, temperature), name="ensemble")
     expected = combine(method, np.stack(parts), weights, temperature)
@@ -353,6 +369,7 @@ def main():
 
 if __name__ == "__main__":
     try:
-        main()
+        with refusing(False):
+            main()
     except KeyboardInterrupt:
         sys.exit(130)

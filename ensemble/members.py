@@ -186,9 +186,10 @@ def kept_predictions(path, model, data, hold_out, form=None):
                 kept = {key: arrays[key] for key in arrays.files}
             kept |= {key: str(kept[key]) for key in ("model", "data", "split")}
             if own:
-                kept |= {"form": Form(), "outputs": "probabilities"}
+                kept |= {"form": Form(), "outputs": "probabilities", "parameters": None}
             else:
                 kept |= {"form": Form.from_json(str(kept["form"])), "outputs": str(kept["outputs"])}
+                kept["parameters"] = int(kept["parameters"])
             for part in PARTS:
                 outputs, labels = kept[f"{part}_probabilities"], kept[f"{part}_labels"]
                 if labels.shape != outputs.shape[:1] or not 0 <= labels.min() <= labels.max() < outputs.shape[1]:
@@ -419,6 +420,7 @@ def predict(path, model_hash, data, hold_out, form):
         outputs = [
             model.predict_on_batch(model_inputs(model, path, x[start : start + BATCH], form)) for start in starts
         ]
+    parameters = model.count_params()
     del model
     keras.backend.clear_session()  # frees the memory before the next member
     probabilities, kind = form.read(np.concatenate(outputs), path)
@@ -429,6 +431,7 @@ def predict(path, model_hash, data, hold_out, form):
         **{f"{part}_labels": images[part][1] for part in PARTS},
         "model": model_hash,
         "outputs": kind,
+        "parameters": parameters,
         **known,
     }
     try:
@@ -465,12 +468,12 @@ def load_members(paths, data=None, hold_out=None, forms=None, skip_refused=False
                 part: np.rint(predictions[f"{part}_probabilities"].astype(np.float64) * 2**40) / 2**40 for part in PARTS
             }
             labels = {part: predictions[f"{part}_labels"] for part in PARTS}
-            own = run["model"] == model
+            parameters = run["parameters"] if run["model"] == model else predictions["parameters"]
             form = predictions["form"].record(predictions["outputs"], probabilities["test"].shape[1])
             member = Member(
                 path,
                 model,
-                run["parameters"] if own else None,
+                parameters,
                 predictions["data"],
                 predictions["split"],
                 probabilities,
@@ -480,7 +483,7 @@ def load_members(paths, data=None, hold_out=None, forms=None, skip_refused=False
             first = first or member
             refuse_difference(first, member)
             members[path] = member
-            if not own:
+            if run["model"] is None:
                 warn_of_chance(member)
     left = [members[path] for path in paths if path in members]
     if len(left) < 2:
@@ -808,12 +811,15 @@ def report(script, members, methods, out, seconds, settings=None, weights=None):
         rows = [row | {"weight": float(weight)} for row, weight in zip(scores, weights, strict=True)]
     record = {"methods": methods, **(settings or {}), "seconds": seconds}
     folder = result_folder(script, members, out, settings or {})
+    pictures = {"ensemble": draw(members, scores, methods, weights, best)}
+    write_result(folder, script, members, rows, record, lambda folder: write_pictures(folder, pictures))
 
-    def write_picture(folder):
-        with written_apart(folder / "ensemble.png") as path:
-            draw(members, scores, methods, weights, best).savefig(path, dpi=150)
 
-    write_result(folder, script, members, rows, record, write_picture)
+def write_pictures(folder, figures):
+    """Write figures, {name: figure}, to PNG files in a folder."""
+    for name, figure in figures.items():
+        with written_apart(folder / f"{name}.png") as path:
+            figure.savefig(path, dpi=110)
 
 
 def write_result(folder, script, members, rows, record, write_files):

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 from measures import calibration_bins, tempered
-from members import PARTS, progress, written_apart
+from members import PARTS, write_pictures, written_apart
 from weighted_mean import correct_counts, weightings
 
 SECONDS = "seconds_per_1000_images"
@@ -370,9 +370,7 @@ def figures(found):
 def write_files(folder, found):
     """Write ensemble.png, each figure as a PNG file, and report.html, which holds them all, to a folder."""
     drawn = {"ensemble": overview(found)} | figures(found)
-    for name, figure in progress(list(drawn.items()), "drawing"):
-        with written_apart(folder / f"{name}.png") as path:
-            figure.savefig(path, dpi=110)
+    write_pictures(folder, drawn)
     pictures = {name: (folder / f"{name}.png").read_bytes() for name in CAPTIONS if name in drawn}
     with written_apart(folder / "report.html") as path:
         path.write_text(page(found, pictures), encoding="utf-8")

@@ -36,9 +36,11 @@ from members import (
     progress,
     read_run,
     refuse,
+    refusing,
     result_folder,
     score,
     stack,
+    write_pictures,
     write_result,
     written_whole,
 )
@@ -201,7 +203,8 @@ def is_finished(folder, settings):
     """Return whether the folder holds a finished run; refuse one of other settings."""
     if not (folder / "run.json").exists():
         return False
-    was = read_run(folder / "model.h5")["settings"]
+    with refusing(skip=False):
+        was = read_run(folder / "model.h5")["settings"]
     settings = json.loads(json.dumps(settings))
     changes = [f"{name} was {was.get(name)}, is {value}" for name, value in settings.items() if was.get(name) != value]
     if changes:
@@ -366,7 +369,7 @@ def compare_all(script, steps, folder, single):
         snapshots,
         [row | {"parameters": alone.parameters} for row in rows],
         record,
-        lambda: draw(title, methods, runs),
+        lambda folder: write_pictures(folder, {"ensemble": draw(title, methods, runs)}),
     )
 
 

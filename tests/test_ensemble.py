@@ -371,7 +371,7 @@ def test_kept_predictions_are_of_this_model_and_these_images(tmp_path):
     path.with_name("predictions.npz").unlink()
     beside = path.with_name("model.h5.predictions.npz")
     arrays |= {"data": str(images), "hold_out": 100, "data_sha256": members.file_hash(images)}
-    np.savez(beside, **arrays, form=members.Form().to_json(), outputs="probabilities")
+    np.savez(beside, **arrays, form=members.Form().to_json(), outputs="probabilities", parameters=7)
     assert members.kept_predictions(path, model, str(images), 100)
     assert members.kept_predictions(path, model, None, 300) is None
     images.write_bytes(b"other images")
@@ -494,7 +494,7 @@ def test_real_models_from_end_to_end(models, run, request):
     (record,) = (json.loads(path.read_text()) for path in folder.glob("runs/voting-*/ensemble.json"))
     accuracy = right_share(outputs.mean(axis=0).argmax(axis=1), direct["labels"])
     assert record["methods"]["soft voting"]["test"]["accuracy"] == pytest.approx(accuracy)
-    assert [member["parameters"] for member in record["members"]] == [None, None]
+    assert [member["parameters"] for member in record["members"]] == [8 * 8 * 3 * 10 + 10] * 2
 
     request.getfixturevalue("no_keras")  # from here on, predictions must come from the files beside the models
     run(VOTING, "soft.h5", "logits.keras", "--data", "digits", "--hold-out", 100, cwd=folder)
@@ -529,23 +529,19 @@ def test_own_images_are_shown_to_every_model(models, run, refused, tmp_path):
     assert "missing.png cannot be read as an image" in refused(*command, "missing.png", *out)
     assert "--weights 1: give 2 numbers" in refused(*command, *out, "--weights", "1")
     assert "--weights 0,x: give 2 numbers" in refused(*command, *out, "--weights", "0,x")
+    assert "--classes names 2 classes; the models have 10" in refused(*command, *out, "--classes", "x,y")
     assert "there is no file no.h5" in refused(PREDICT, "no.h5", "--images", "0.png", *out)
     assert not (tmp_path / "other.png").exists()
 
 
 def test_classes_have_the_names_of_their_data(tmp_path):
-    def named(data, count, given=()):
-        (tmp_path / "run.json").write_text(json.dumps({"model": "", "parameters": 1, "settings": {"DATA": data}}))
-        return predict.class_names(list(given), tmp_path / "model.h5", count)
-
     np.savez(tmp_path / "own.npz", classes=np.array(["cat", "dog"]))
-    assert named("cifar10", 10)[3] == "cat" and named("fashion_mnist", 10)[-1] == "ankle-boot"
-    assert named("digits", 3) == ["0", "1", "2"]
-    assert named(str(tmp_path / "own.npz"), 2) == ["cat", "dog"]
-    assert named(str(tmp_path / "gone.npz"), 2) == ["0", "1"]
-    assert named("cifar10", 2, ["x", "y"]) == ["x", "y"]
-    with pytest.raises(SystemExit):
-        named("cifar10", 3, ["x", "y"])
+    assert predict.class_names("cifar10", 10)[3] == "cat"
+    assert predict.class_names("../some/fashion_mnist.npz", 10)[-1] == "ankle-boot"
+    assert predict.class_names("digits", 3) == ["0", "1", "2"]
+    assert predict.class_names(str(tmp_path / "own.npz"), 2) == ["cat", "dog"]
+    assert predict.class_names(str(tmp_path / "gone.npz"), 2) == ["0", "1"]
+    assert predict.class_names("cifar10", 3) == ["0", "1", "2"]
 
 
 def test_benchmark(run, monkeypatch):

@@ -112,7 +112,8 @@ def write_record(folder, members, methods, data="digits"):
 
 def call(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["export.py", *map(str, arguments)])
-    export.main()
+    with export.refusing(False):
+        export.main()
 
 
 def check(folder, images, expected):

@@ -134,7 +134,7 @@ def test_all_ways_to_feed_and_read_give_the_same(models, capsys, monkeypatch):
 def test_a_form_is_part_of_the_result(models, tmp_path, capsys):
     same = load([models / "raw.h5", models / "scaled.h5"], {models / "scaled.h5": FORMS["scaled.h5"]})
     capsys.readouterr()
-    members.write_result(tmp_path, "s.py", same, [{}, {}], {}, lambda: members.Figure())
+    members.write_result(tmp_path, "s.py", same, [{}, {}], {}, lambda folder: None)
     rows = json.loads((tmp_path / "ensemble.json").read_text())["members"]
     assert "form" not in rows[0] and rows[1]["form"] == same[1].form
     assert members.result_folder("s.py", same, tmp_path, {}) == tmp_path

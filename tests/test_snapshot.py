@@ -108,7 +108,9 @@ def test_a_snapshot_is_the_network_at_the_end_of_its_cycle(finished, models, ima
     folder, _ = finished
     names = {"model.h5", "run.json", "history.csv", "curves.png", "predictions.npz", "tensorboard"}
     names |= {"ensemble.json", "ensemble.png"}
-    names |= {f"{name}{end}" for name in ("cycle-1", "cycle-2", "swa-2", "ema") for end in (".h5", ".predictions.npz")}
+    names |= {
+        f"{name}{end}" for name in ("cycle-1", "cycle-2", "swa-2", "ema") for end in (".h5", ".h5.predictions.npz")
+    }
     assert {path.name for path in folder.iterdir()} == names
     last, result = models["cycle-2"].get_weights(), models["model"].get_weights()
     assert all(np.array_equal(first, second) for first, second in zip(last, result, strict=True))
