@@ -1,12 +1,14 @@
 """The tools, run as their user runs them, on small trees of files."""
 
 import copy
+import hashlib
 import json
 import os
 import re
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from PIL import Image
 
 # tools/copies.py
@@ -685,11 +687,59 @@ def test_ensembles_table_says_what_the_records_say(run, tree):
     assert [row["Ensemble"] for row in rows] == ["hard voting", "soft voting"] * 2
     assert [row["Data"] for row in rows] == ["A first", "A first", "cifar10", "cifar10"]
     assert rows[2]["Record"] == "[vote](results/vote.json)"
-    assert rows[2]["Members"] == "[deeper](results/deeper.json), [lenet](results/lenet.json), runs/dd44/model.h5"
     for row, (validation, test) in zip(rows[2:], [(86.1, 74.32), (88.0, 77.77)], strict=True):
         assert (float(row["Validation %"]), float(row["Test %"])) == (validation, test)
         assert row["Gain over best member"] == f"{test - 75:+.2f}"
-    assert "- vote: `python ensemble/voting.py a.h5 b.h5 c.h5`, weights 0.25, 0.25, 0.25 in" in text
+        assert row["95% interval"] == ""
+    members = "[deeper](results/deeper.json), [lenet](results/lenet.json), runs/dd44/model.h5"
+    assert f"- vote, of {members}: `python ensemble/voting.py a.h5 b.h5 c.h5`, weights 0.25, 0.25, 0.25 in" in text
+    over = {"gain": 0.01, "low": -0.0042, "high": 0.0242}
+    tree(
+        {"vote": changed(ENSEMBLE, methods={"soft voting": ENSEMBLE["methods"]["soft voting"] | {"over_best": over}})},
+        {},
+    )
+    run("tools/results.py", root, "--fix")
+    assert rows_of((root / "README.md").read_text())[2]["95% interval"] == "-0.42 to +2.42"
+
+
+def test_networks_table_has_the_best_run_on_validation_beside_the_figures_of_others(run, tree):
+    settings = RUN["settings"] | {"DEPTH": 20}
+    good = changed(RUN, validation__accuracy=0.9, test__accuracy=0.8) | {"settings": settings | {"VERSION": 2}}
+    bad = changed(RUN, validation__accuracy=0.8, test__accuracy=0.9) | {"settings": settings}  # from before VERSION
+    other = changed(RUN, validation__accuracy=0.99) | {"settings": settings | {"VERSION": 1}}
+    root = tree({"good": good, "bad": bad, "other": other}, {"README.md": f"<!-- results: networks -->\n{END}\n"})
+    run("tools/results.py", root, "--fix")
+    rows = {row["Network"]: row for row in rows_of((root / "README.md").read_text())}
+    row = rows["ResNet-20, pre-activation"]
+    assert row["Ours %"] == "80.00" and row["Record"] == "[good](results/good.json)"
+    assert row["Ancestor %"].startswith("91.82 (") and row["Paper %"] == ""
+    assert rows["DenseNet-40-12"]["Paper %"].startswith("94.76 (Table 2") and rows["DenseNet-40-12"]["Record"] == ""
+    assert {row["Ours %"] for name, row in rows.items() if name != "ResNet-20, pre-activation"} == {"not measured"}
+
+
+def test_weights_are_those_of_their_record(run, refused, tree, tmp_path):
+    model = tmp_path / "runs" / "a" / "model.h5"
+    model.parent.mkdir(parents=True)
+    model.write_bytes(b"weights")
+    record = changed(RUN, model=hashlib.sha256(b"weights").hexdigest())
+    (model.parent / "run.json").write_text(json.dumps(record))
+    root = tree({}, {"README.md": f"<!-- results: training -->\n{END}\n"})
+    added = ("tools/results.py", root, "--add", model.parent / "run.json", "--weights", "--name")
+    run(*added, "a")
+    assert (root / "results" / "weights" / "a.h5").read_bytes() == b"weights"
+    run("tools/results.py", root, "--fix")
+    (row,) = rows_of((root / "README.md").read_text())
+    assert row["Record"] == "[a](results/a.json), [weights](results/weights/a.h5)"
+    model.write_bytes(b"others")
+    assert "is not the model of" in refused(*added, "b")
+    assert not (root / "results" / "b.json").exists()
+    (root / "results" / "weights" / "a.h5").write_bytes(b"others")
+    assert "a.h5 is not the model of results/a.json" in refused("tools/results.py", root)
+
+
+def test_the_weights_that_are_shipped_are_small():
+    sizes = [path.stat().st_size for path in (ROOT / "results" / "weights").iterdir()]
+    assert sizes and sum(sizes) < 12e6
 
 
 def test_tables_of_schedules_and_grids_say_what_the_records_say(run, tree):

@@ -7,19 +7,22 @@
 
 A record is the run.json of a training run, the ensemble.json of an ensemble or the htd.json of a comparison in htd/.
 --add copies one to results/resnet20.json; its only change is `data_name`, what the tables call the data set. Without
-it they call the data as the run did: cifar10, or for a path the file's name, cifar10.npz.
+it they call the data as the run did: cifar10, or for a path the file's name, cifar10.npz. With --weights the model
+goes to results/weights/resnet20.h5; what is there must have the SHA-256 that its record says.
 
 A table stands in README.md, or in the README.md of a top-level folder, between a pair of lines of their own:
 
     <!-- results: training -->              every training run; or those of a folder or script only:
     <!-- results: training 4.ResNet -->
+    <!-- results: networks -->              the papers', an ancestor's and our test accuracy on CIFAR-10, by network
     <!-- results: ensembles -->             every ensemble, a row for each of its methods
     <!-- results: schedules -->             every comparison of htd/compare.py, a row for each of its schedules
     <!-- results: grids -->                 every grid of htd/grid.py, a row for each pair of L and U
     <!-- end of results -->
 
 Accuracies are in percent, of the images kept for validation and of the test images. An ensemble's gain is its
-test accuracy less that of its best member, in percentage points; the best member is the one best on validation.
+test accuracy less that of its best member, in percentage points; the best member is the one best on validation. Of
+several runs of a network, the table of networks has the one best on validation.
 Schedules have mean and standard deviation over seeds, and the difference to the first of the table in test accuracy,
 paired by seed, with its 95% interval. Of a grid, only the pair chosen on validation has a test accuracy.
 
@@ -28,13 +31,16 @@ table that cannot be read, and bad usage, is one line and status 2.
 """
 
 import argparse
+import hashlib
 import json
 import math
 import re
+import shutil
 import sys
 from pathlib import Path
 
 from common import refuse, written_whole
+from multiply_adds import VARIANTS
 
 START = re.compile(r"<!-- results: *(.*?) *-->")
 END = "<!-- end of results -->"
@@ -69,6 +75,33 @@ OF_COMPARISON = {
 OF_SEEDS = {"mean": float, "median": float, "best": float}
 OF_PAIR = {"from": float, "to": float, "validation": dict}
 KINDS = {str: "a text", int: "a whole number", float: "a number", list: "a list", dict: "a group of values"}
+CIFAR_10_CNN = "[cifar-10-cnn](https://github.com/BIGBALLON/cifar-10-cnn)"
+NETWORKS = [  # name, as in VARIANTS where it has a paper's error; script, settings, test accuracy in CIFAR_10_CNN
+    ("LeNet-5, plain", "1.LeNet/lenet.py", {"VARIANT": "plain"}, "58.48"),
+    ("LeNet-5, data preprocessing", "1.LeNet/lenet.py", {"VARIANT": "dp"}, "60.41"),
+    ("LeNet-5, with augmentation too", "1.LeNet/lenet.py", {"VARIANT": "dp_da"}, "75.06"),
+    ("LeNet-5, with weight decay too", "1.LeNet/lenet.py", {"VARIANT": "dp_da_wd"}, "76.23"),
+    ("NIN", "2.NIN/nin.py", {"BATCH_NORMALISATION": "no"}, ""),
+    ("NIN with batch normalisation", "2.NIN/nin.py", {"BATCH_NORMALISATION": "yes"}, "91.63"),
+    ("VGG-11", "3.VGG/vgg.py", {"DEPTH": 11}, ""),
+    ("VGG-19", "3.VGG/vgg.py", {"DEPTH": 19}, "93.53"),
+    ("ResNet-20, pre-activation", "4.ResNet/resnet.py", {"VERSION": 2, "DEPTH": 20}, "91.82"),
+    ("ResNet-32, pre-activation", "4.ResNet/resnet.py", {"VERSION": 2, "DEPTH": 32}, "92.68"),
+    ("ResNet-110, pre-activation", "4.ResNet/resnet.py", {"VERSION": 2, "DEPTH": 110}, "93.93"),
+    ("WRN-16-2", "5.WideResNet/wide_resnet.py", {"DEPTH": 16, "WIDTH": 2}, ""),
+    ("WRN-16-4", "5.WideResNet/wide_resnet.py", {"DEPTH": 16, "WIDTH": 4}, ""),
+    ("WRN-16-8", "5.WideResNet/wide_resnet.py", {"DEPTH": 16, "WIDTH": 8}, "95.13"),
+    ("WRN-28-10", "5.WideResNet/wide_resnet.py", {"DEPTH": 28, "WIDTH": 10}, "95.78"),
+    ("ResNeXt-29 4x8d", "6.ResNeXt/resnext.py", {"CARDINALITY": 4, "GROUP_WIDTH": 8}, ""),
+    ("ResNeXt-29 4x64d", "6.ResNeXt/resnext.py", {"CARDINALITY": 4, "GROUP_WIDTH": 64}, "95.19"),
+    ("ResNeXt-29 8x64d", "6.ResNeXt/resnext.py", {"CARDINALITY": 8, "GROUP_WIDTH": 64}, ""),
+    ("DenseNet-40-12", "7.DenseNet/densenet.py", {"DEPTH": 40, "GROWTH_RATE": 12, "BOTTLENECK": "no"}, ""),
+    ("DenseNet-BC-100-12", "7.DenseNet/densenet.py", {"DEPTH": 100, "GROWTH_RATE": 12}, "94.91"),
+    ("DenseNet-BC-160-24", "7.DenseNet/densenet.py", {"DEPTH": 160, "GROWTH_RATE": 24}, "95.90"),
+    ("SE-ResNet-20", "8.SENet/senet.py", {"BASE": "resnet", "DEPTH": 20}, ""),
+    ("SE-ResNet-110", "8.SENet/senet.py", {"BASE": "resnet", "DEPTH": 110}, ""),
+    ("SE-ResNeXt-29 4x64d", "8.SENet/senet.py", {"BASE": "resnext", "CARDINALITY": 4, "GROUP_WIDTH": 64}, "95.60"),
+]
 
 
 # Records
@@ -127,8 +160,11 @@ def read_record(file):
     return record
 
 
-def add_record(file, name, data_name, root):
-    """Copy a record to results/NAME.json, with data_name if it is given; never over another."""
+def add_record(file, name, data_name, weights, root):
+    """Copy a record to results/NAME.json, with data_name if it is given; never over another.
+
+    weights: copy the model beside it too.
+    """
     record = read_record(file)
     if data_name:
         record["data_name"] = data_name
@@ -138,9 +174,25 @@ def add_record(file, name, data_name, root):
     if target.exists():
         refuse(f"{target} exists; give another --name")
     target.parent.mkdir(exist_ok=True)
+    if weights:
+        model, copy = file.with_name("model.h5"), target.parent / "weights" / f"{name}.h5"
+        if record.get("model") != hashlib.sha256(model.read_bytes()).hexdigest():
+            refuse(f"{model} is not the model of {file}; record a finished run")
+        copy.parent.mkdir(exist_ok=True)
+        with written_whole(copy) as beside:
+            shutil.copyfile(model, beside)
     with written_whole(target) as beside:
         beside.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"{target}: recorded; tools/results.py --fix puts it in the tables")
+
+
+def check_weights(records, root):
+    """Fail unless every results/weights/NAME.h5 is the model of results/NAME.json; mark those records."""
+    for file in sorted(root.glob("results/weights/*.h5")):
+        record = records.get(file.stem, {})
+        if record.get("model") != hashlib.sha256(file.read_bytes()).hexdigest():
+            refuse(f"{file} is not the model of results/{file.stem}.json, by its SHA-256; remove it")
+        record["weights"] = True
 
 
 # Tables
@@ -157,12 +209,23 @@ def link(text, path, up):
     return f"[{text}]({up}{path})"
 
 
+def links(name, record, up):
+    """Return the link of a training run's record, and of its weights if they are there."""
+    weights = f", {link('weights', f'results/weights/{name}.h5', up)}" if "weights" in record else ""
+    return link(name, f"results/{name}.json", up) + weights
+
+
 def markdown(titles, rows, notes):
     """Return the lines of a table, its first columns of text, and of the list below it; "|" in cells escaped."""
-    texts = [title for title in titles if title in ("Network", "Ensemble", "Schedule", "Members", "Data", "Record")]
+    texts = [
+        title
+        for title in titles
+        if title in ("Network", "Ensemble", "Schedule", "Data", "Data of ours", "Run", "Device", "Record")
+    ]
     cells = [titles, [":--" if title in texts else "--:" for title in titles]]
     cells += [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in rows]
-    return ["", *(f"| {' | '.join(row)} |" for row in cells), "", *(f"- {note}" for note in notes), ""]
+    notes = [*(f"- {note}" for note in notes), ""] if notes else []
+    return ["", *(f"| {' | '.join(row)} |" for row in cells), "", *notes]
 
 
 def network(settings):
@@ -201,13 +264,39 @@ def training_table(records, up, part):
                 percent(record["validation"]),
                 percent(record["test"]),
                 f"{record['seconds'] / 60:.1f}",
-                link(name, f"results/{name}.json", up),
+                links(name, record, up),
             ]
         )
         speed = f"{record['images_per_second']:,.0f} images/s in {record['precision']} on {record['device']}"
         notes.append(f"{name}: `{record['command']}`, seed {settings['SEED']}; {speed}")
     titles = ["Network", "Data", "Parameters", "Epochs", "Validation %", "Test %", "Minutes", "Record"]
     return markdown(titles, rows, notes) if rows else ["", "not measured", ""]
+
+
+def networks_table(records, up):
+    """Return the lines of the table of networks. records and up: see training_table."""
+    papers = {name: (error, source) for variants in VARIANTS.values() for name, _, error, source in variants if error}
+    rows = []
+    for network_name, script, settings, ancestor in NETWORKS:
+        own = {
+            name: record
+            for name, record in records.items()
+            if record.get("script") == script
+            and all(record["settings"].get(setting, value) == value for setting, value in settings.items())  # or older
+        }
+        paper, ours, about = "", "not measured", [""] * 4
+        if network_name in papers:
+            error, source = papers[network_name]
+            paper = f"{100 - float(error):.2f} ({source})"
+        if own:
+            name = max(own, key=lambda name: own[name]["validation"]["accuracy"])
+            record = own[name]
+            ours = percent(record["test"])
+            run = f"{record['settings']['EPOCHS']} epochs, seed {record['settings']['SEED']}"
+            about = [name_of_data(record), run, record["device"], links(name, record, up)]
+        rows.append([network_name, paper, f"{ancestor} ({CIFAR_10_CNN})" if ancestor else "", ours, *about])
+    titles = ["Network", "Paper %", "Ancestor %", "Ours %", "Data of ours", "Run", "Device", "Record"]
+    return markdown(titles, rows, [])
 
 
 def ensembles_table(records, up):
@@ -226,21 +315,22 @@ def ensembles_table(records, up):
             for member in members
         ]
         for method, scores in record["methods"].items():
+            over = scores.get("over_best", {})
             rows.append(
                 [
                     method,
-                    ", ".join(names),
                     name_of_data(record),
                     percent(scores["validation"]),
                     percent(scores["test"]),
                     f"{100 * (scores['test']['accuracy'] - best['test']['accuracy']):+.2f}",
+                    f"{100 * over['low']:+.2f} to {100 * over['high']:+.2f}" if over else "",
                     link(name, f"results/{name}.json", up),
                 ]
             )
         weights = [f"{member['weight']:.4g}" for member in members if "weight" in member]
         in_order = f", weights {', '.join(weights)} in the members' order" if weights else ""
-        notes.append(f"{name}: `{record['command']}`{in_order}; on {record['device']}")
-    titles = ["Ensemble", "Members", "Data", "Validation %", "Test %", "Gain over best member", "Record"]
+        notes.append(f"{name}, of {', '.join(names)}: `{record['command']}`{in_order}; on {record['device']}")
+    titles = ["Ensemble", "Data", "Validation %", "Test %", "Gain over best member", "95% interval", "Record"]
     return markdown(titles, rows, notes) if rows else ["", "not measured", ""]
 
 
@@ -305,7 +395,7 @@ def grids_table(records, up):
     return markdown(titles, rows, notes) if rows else ["", "not measured", ""]
 
 
-TABLES = {"ensembles": ensembles_table, "schedules": schedules_table, "grids": grids_table}
+TABLES = {"networks": networks_table, "ensembles": ensembles_table, "schedules": schedules_table, "grids": grids_table}
 
 
 def fill(readme, records, root):
@@ -356,16 +446,18 @@ def main():
     action.add_argument("--add", type=Path, metavar="FILE", help="a run.json, ensemble.json or htd.json to record")
     parser.add_argument("--name", help="with --add: results/NAME.json is made")
     parser.add_argument("--data-name", help="with --add: what the tables call the data set")
+    parser.add_argument("--weights", action="store_true", help="with --add of a run.json: copy its model.h5 too")
     options = parser.parse_args()
     if not options.root.is_dir():
         refuse(f"there is no folder {options.root}")
-    if bool(options.add) != bool(options.name) or (options.data_name and not options.add):
-        refuse("give --add FILE and --name NAME together, and --data-name with them only")
+    if bool(options.add) != bool(options.name) or ((options.data_name or options.weights) and not options.add):
+        refuse("give --add FILE and --name NAME together, and --data-name and --weights with them only")
     if options.add:
-        add_record(options.add, options.name, options.data_name, options.root)
+        add_record(options.add, options.name, options.data_name, options.weights, options.root)
         return
 
     records = {file.stem: read_record(file) for file in sorted(options.root.glob("results/*.json"))}
+    check_weights(records, options.root)
     readmes = [options.root / "README.md", *sorted(options.root.glob("[!.]*/README.md"))]
     count, faults = 0, 0
     for readme in readmes:
