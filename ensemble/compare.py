@@ -24,12 +24,10 @@ from measures import (
 )
 from members import (
     PARTS,
-    RefusedError,
     argument_parser,
     load_images,
     load_members,
     progress,
-    read_forms,
     refuse,
     result_folder,
     score,
@@ -40,6 +38,7 @@ from members import (
     write_result,
 )
 from methods import FOLDS, WeightedMean, likelihood_weights, make_folds, methods_for
+from models import RefusedError, read_forms
 from predict import class_names
 from report import Comparison, print_tables, write_files
 

@@ -21,18 +21,9 @@ from pathlib import Path
 
 import numpy as np
 from measures import LEAST, tempered
-from members import (
-    Form,
-    RefusedError,
-    file_hash,
-    import_script,
-    load_model,
-    refuse,
-    refusing,
-    unusable,
-    written_whole,
-)
+from members import file_hash, import_script, refuse, written_whole
 from methods import WeightedMean, geometric_mean
+from models import Form, RefusedError, load_model, refusing, unusable
 
 LIMITS = {".keras": 1e-6, ".h5": 1e-6, ".onnx": 1e-5}  # of the difference to the members' own predictions
 IMAGES = 100  # that it is measured on

@@ -14,23 +14,8 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from members import (
-    Form,
-    RefusedError,
-    add_form_options,
-    file_hash,
-    import_script,
-    kept_predictions,
-    load_model,
-    model_inputs,
-    read_forms,
-    read_run,
-    refuse,
-    refusing,
-    short_names,
-    usable,
-    written_whole,
-)
+from members import file_hash, import_script, kept_predictions, read_run, refuse, short_names, written_whole
+from models import Form, RefusedError, add_form_options, load_model, model_inputs, read_forms, refusing, usable
 from PIL import Image, ImageOps
 
 SHOWN = 3

@@ -36,7 +36,6 @@ from members import (
     progress,
     read_run,
     refuse,
-    refusing,
     result_folder,
     score,
     stack,
@@ -45,6 +44,7 @@ from members import (
     written_whole,
 )
 from methods import FOLDS, WeightedMean, fixed, likelihood_weights, make_folds, weighted
+from models import refusing
 from voting import soft_voting
 
 # Settings

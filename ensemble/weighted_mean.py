@@ -13,18 +13,8 @@ import sys
 import time
 
 import numpy as np
-from members import (
-    PARTS,
-    argument_parser,
-    load_members,
-    progress,
-    read_forms,
-    refuse,
-    report,
-    result_folder,
-    score,
-    stack,
-)
+from members import PARTS, argument_parser, load_members, progress, refuse, report, result_folder, score, stack
+from models import read_forms
 
 STEP = 0.05  # between neighbouring weights; 1 must be a multiple of it
 

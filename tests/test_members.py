@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "ensemble"))
 
 import members  # noqa: E402
+import models as model_files  # noqa: E402
 import predict  # noqa: E402
 
 DATA = ROOT / "tests" / "data"
@@ -153,7 +154,7 @@ def test_options_say_which_models_they_are_for(tmp_path, capsys):
     parser = members.argument_parser("")
 
     def read(*options):
-        return members.read_forms(parser.parse_args(["a.h5", "b=c.keras", str(run), *options]))
+        return model_files.read_forms(parser.parse_args(["a.h5", "b=c.keras", str(run), *options]))
 
     a, b = Path("a.h5"), Path("b=c.keras")
     assert read() == {}
@@ -185,7 +186,7 @@ def test_options_say_which_models_they_are_for(tmp_path, capsys):
         assert stop.value.code == 2 and line.count("\n") == 1 and f"{option} {value}: " in line
 
     with pytest.raises(SystemExit):
-        members.read_forms(parser.parse_args([str(run), str(run), "--scale", "2"]))
+        model_files.read_forms(parser.parse_args([str(run), str(run), "--scale", "2"]))
     assert "take raw pixels" in capsys.readouterr().err
 
 
@@ -199,7 +200,7 @@ def test_what_does_not_fit_a_form(models):
     np.testing.assert_allclose(members.Form().read(outputs, "m.h5")[0], expected, atol=1e-6)
     coarse = np.array([[0.3, 0.7]], np.float16) + np.float16(0.002)  # as rounded as bfloat16
     assert members.Form().read(coarse, "m.h5")[1] == "probabilities"
-    grey = members.load_model(models / "grey.h5")
+    grey = model_files.load_model(models / "grey.h5")
     pixels = np.arange(32 * 32 * 3, dtype=np.uint8).reshape(1, 32, 32, 3)
     with pytest.raises(members.RefusedError, match="one channel"):
         members.model_inputs(grey, "grey.h5", pixels, members.Form())
@@ -254,7 +255,7 @@ def test_settings_of_keras_2_are_mended():
             "output_layers": [["inner", 2, 0], ["a", 0, 0]],
         },
     }
-    members.mend(config)
+    model_files.mend(config)
     depthwise, sequential, add = config["config"]["layers"]
     assert depthwise["config"] == {"name": "d", "strides": 2}
     normalised = sequential["config"]["layers"][0]
@@ -272,7 +273,7 @@ def test_a_sequential_before_keras_2_2_3(tmp_path):
         file.attrs["model_config"] = json.dumps(config)
         file.attrs["keras_version"] = np.bytes_("2.1.6")
     images, _, _ = members.load_images("digits", 100)
-    model = members.load_model(path)
+    model = model_files.load_model(path)
     with np.load(DATA / "keras2.npz") as keras2:
         np.testing.assert_allclose(
             model.predict_on_batch(images["test"][0][:40] / np.float32(255)), keras2["softmax"], atol=2e-6
@@ -413,13 +414,13 @@ def test_hostile_files_are_refused(models, tmp_path):
     files["junk.keras"] = one_part_zip, "cannot be used as a Keras model", None
     files["code.h5"] = files["code.keras"] = code_in_a_lambda, "`function` is a Python lambda", None
     files["code_2.h5"] = code_in_a_keras_2_lambda, "in Keras 2, build it of keras.layers alone", None
-    assert members.load_model(models / "raw.h5") and members.load_model(models / "raw.keras")  # the same, unharmed
+    assert model_files.load_model(models / "raw.h5") and members.load_model(models / "raw.keras")  # the same, unharmed
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for name, (make, words, source) in files.items():
         path = tmp_path / name
         make(source, path)
         with pytest.raises(members.RefusedError) as refusal:
-            members.load_model(path)
+            model_files.load_model(path)
         line = str(refusal.value)
         assert line.startswith(str(path)) and words in line and "\n" not in line, line
     assert not (tmp_path / "ran").exists()
