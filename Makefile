@@ -21,7 +21,8 @@ demo: setup
 	cd demo && $(call once,resnet-8,../4.ResNet/resnet.py --epochs 8 --depth 8 --batch-size 32 --schedule cosine --augment shift)
 	cd demo && $(BIN)/python ../ensemble/voting.py runs/*/model.h5 --out voting
 	cd demo && $(BIN)/python ../ensemble/weighted_mean.py runs/*/model.h5 --out weighted_mean
-	@echo; echo "Pictures: demo/runs/*/curves.png, demo/voting/ensemble.png, demo/weighted_mean/ensemble.png"
+	cd demo && $(BIN)/python ../ensemble/compare.py runs/*/model.h5 --out compare
+	@echo; echo "Pictures: demo/runs/*/curves.png, demo/*/ensemble.png; and a page of all: demo/compare/report.html"
 
 once = { [ -f runs/$(1)/run.json ] || $(BIN)/python $(2) --data digits --precision float32 --run $(1); }
 
