@@ -12,6 +12,7 @@ from scipy.special import softmax
 from test_ensemble import KINDS, draw, write_member, write_members
 
 import compare  # isort: skip  # test_ensemble puts ensemble/ and benchmarks/ on the path
+import compare_methods  # isort: skip
 import likelihood_weights  # isort: skip
 import measures  # isort: skip
 import methods  # isort: skip
@@ -54,6 +55,15 @@ def test_the_benchmark_of_likelihood_weights_compares_the_same():
     cells = [cell.strip() for cell in likelihood_weights.compare(3, images=500).strip("|").split("|")]
     assert cells[0] == "3" and all(float(cell) > 0 for cell in cells[1:4])
     assert abs(float(cells[4])) < 1e-3 and abs(float(cells[5])) < 1e-8
+
+
+def test_the_benchmark_of_all_methods_times_them_all():
+    members = compare_methods.make_members(3, validation=150, test=200)
+    labels = members[0].labels
+    assert (len(labels["validation"]), len(labels["test"])) == (150, 200)
+    assert all(member.probabilities["test"].shape == (200, 10) for member in members)
+    seconds = compare_methods.measure(members)
+    assert set(methods.methods_for(3)[0]) < set(seconds) and min(seconds.values()) > 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
