@@ -974,3 +974,26 @@ def test_bad_output_names_are_refused(refused, images, tmp_path):
 @pytest.mark.parametrize("tool", ["tools/copies.py", "tools/results.py"])
 def test_this_repository_is_true(run, tool):
     assert run(tool).stdout.endswith(": all true\n")
+
+
+# tools/minutes.py
+def test_minutes_are_those_of_the_epochs_so_far(run, refused, tmp_path):
+    import minutes
+
+    folder = tmp_path / "runs" / "a"
+    folder.mkdir(parents=True)
+    (folder / "history.csv").write_text("epoch,val_accuracy,seconds\n1,0.25,90\n2,0.75,30\n")
+    (folder / "run.json").write_text(json.dumps({"test": {"accuracy": 0.7}, "device": "a computer"}))
+    (axes,) = minutes.draw({"a": minutes.read_run(folder)}).axes
+    curve, star = axes.lines
+    assert curve.get_xydata().tolist() == [[1.5, 25], [2.0, 75]]
+    assert star.get_xydata().tolist() == [[2.0, pytest.approx(70)]]
+    assert "a: 70.00% on test after 2.0 minutes" in axes.get_legend().get_texts()[0].get_text()
+    assert "a computer" in axes.get_title()
+    run("tools/minutes.py", "runs/a", "--out", "minutes.png")
+    drawn = (tmp_path / "minutes.png").read_bytes()
+    assert drawn.startswith(b"\x89PNG")
+    assert "minutes.png: give the name" in refused("tools/minutes.py", "runs/a", "--out", "minutes.png")
+    (folder / "run.json").unlink()
+    assert "runs/a is no finished run" in refused("tools/minutes.py", "runs/a", "--out", "b.png")
+    assert (tmp_path / "minutes.png").read_bytes() == drawn

@@ -1,0 +1,68 @@
+"""Draw the accuracy of training runs against the minutes that they took.
+
+    python tools/minutes.py runs/fast-86 runs/fast-89 --out minutes.png
+
+Of every run the accuracy on the validation images after each epoch, from its history.csv, against the minutes of
+training until then; and, once it is over, on the test images, from its run.json.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import pandas as pd
+from common import refuse, written_whole
+from matplotlib.figure import Figure
+
+
+def read_run(folder):
+    """Return a finished run's history as a table, with a column `minutes`, and its record; or refuse the folder."""
+    try:
+        history = pd.read_csv(folder / "history.csv")
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        history["minutes"] = history["seconds"].cumsum() / 60
+        return history[["minutes", "val_accuracy"]], {"test": record["test"]["accuracy"], "device": record["device"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        refuse(f"{folder} is no finished run: it needs history.csv and run.json")
+
+
+def draw(runs):
+    """Return the figure of {name: (history, record)}."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.add_subplot()
+    for name, (history, record) in runs.items():
+        label = f"{name}: {100 * record['test']:.2f}% on test after {history['minutes'].iloc[-1]:.1f} minutes"
+        (line,) = axes.plot(history["minutes"], 100 * history["val_accuracy"], ".-", label=label)
+        axes.plot(history["minutes"].iloc[-1], 100 * record["test"], "*", color=line.get_color(), markersize=12)
+    axes.set(xlabel="minutes of training", ylabel="accuracy, %")
+    axes.set_title(f"Validation accuracy by epoch; star: test accuracy\n{', '.join(devices(runs))}", fontsize=10)
+    axes.legend(loc="lower right", fontsize=8)
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def devices(runs):
+    """Return the devices of the runs, each once."""
+    return list(dict.fromkeys(record["device"] for _, record in runs.values()))
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.error = refuse
+    parser.add_argument("runs", nargs="+", type=Path, metavar="FOLDER", help="finished runs")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.png", help="the picture")
+    options = parser.parse_args()
+    if options.out.suffix != ".png" or options.out.exists():
+        refuse(f"--out {options.out}: give the name of a .png file that does not exist yet")
+    figure = draw({folder.name: read_run(folder) for folder in options.runs})
+    try:
+        with written_whole(options.out) as path:
+            figure.savefig(path, dpi=110)
+    except OSError as error:
+        refuse(f"{options.out} cannot be written: {error.strerror}")
+
+
+if __name__ == "__main__":
+    main()
