@@ -1,13 +1,13 @@
 """Compare all ways to combine trained models, on the same images, and say which gains are more than chance.
 
-    python ensemble/compare.py runs/*/model.h5
+    python ensemble/compare.py runs/*/model.h5 --out runs/compare
 
 Every method learns on the validation images alone; validation figures of those that learn are cross-validated, so that
-they do not flatter. The test images are scored once. Prints tables, and writes ensemble.json and ensemble.png.
+they do not flatter. The test images are scored once. Prints tables, and writes ensemble.json, report.html and pictures.
 
 Gains are in accuracy on the test images, in percentage points, over the member that is best on validation and over
 soft voting, each with a 95% interval (paired bootstrap) and the p-value of McNemar's exact test. A gain whose interval
-holds 0 may be chance. With many methods compared, so may one in twenty of the others.
+includes 0 may be chance. Of methods that gain nothing, about one in twenty still has an interval without 0.
 """
 
 import sys
@@ -47,7 +47,7 @@ WITHOUT_PROBABILITIES = ("hard voting",)  # it has classes alone
 
 
 def measure(probabilities, labels):
-    """Return accuracy, loss, Brier score and calibration error, and the latter two losses at the best temperature.
+    """Return accuracy, loss, Brier score and calibration error, and loss and calibration error at the best temperature.
 
     probabilities, labels: {"validation": float (n, classes), "test": ...}, {"validation": int (n,), "test": ...}; the
     temperature is chosen on validation.

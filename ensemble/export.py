@@ -50,6 +50,8 @@ def read_record(file, chosen):
     Returns its name, its temperature or None, the members of weight above 0 as rows of the record, their weights,
     float64 (members,), and the DATA that they were scored on.
     """
+    if not file.is_file():
+        refuse(f"there is no file {file}; give the ensemble.json of compare.py, weighted_mean.py or voting.py")
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
         methods, found = record["methods"], exportable(record)

@@ -1,7 +1,7 @@
 """The members of an ensemble: their predictions, their scores, and the record, table and picture of the whole.
 
-Shared by the commands of ensemble/. A member's predictions are kept beside its model, so that only the first
-command needs TensorFlow and the images; this file imports neither TensorFlow nor Keras until then.
+Shared by the commands of ensemble/. A member's predictions are kept beside its model, so that voting.py and
+weighted_mean.py need TensorFlow and the images only once; this file imports neither TensorFlow nor Keras until then.
 """
 
 import argparse
@@ -406,14 +406,14 @@ def argument_parser(description):
         "--hold-out",
         type=int,
         metavar="N",
-        help="training images kept for validation, HOLD_OUT in 4.ResNet/resnet.py; needed only where --data is",
+        help="training images kept for validation, HOLD_OUT in 4.ResNet/resnet.py (default: that of run.json, or 5000)",
     )
     add_form_options(parser)
     parser.add_argument(
         "--out",
         type=Path,
         metavar="FOLDER",
-        help="folder for ensemble.json and ensemble.png (default: one in runs/, named after the command)",
+        help="folder for ensemble.json and what goes with it (default: one in runs/, named after command and members)",
     )
     return parser
 

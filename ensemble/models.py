@@ -175,8 +175,8 @@ A model is given (scale * x - mean) / std for pixels x from 0 to 255. So
   mean and deviation of 0-255 pixels  is  --mean 125,123,114 --std 63,62,67
   mean and deviation of 0-1 pixels    is  --scale 1/255 --mean 0.491,0.482,0.447 --std 0.247,0.243,0.262
 Each option may be repeated. VALUE is for every model without a run.json beside it (this collection's take raw
-pixels), FILE=VALUE for that one. How a model was fed is kept with its predictions, beside it: without these options
-it stays so; with any of them, those not given have their defaults.""",
+pixels), FILE=VALUE for that one. How a model was fed is kept with its predictions, and holds until one of these options
+is given; then those not given have their defaults.""",
     )
     for name, metavar, text in (
         ("scale", "VALUE", "default: 1"),

@@ -21,14 +21,15 @@ TEXT_CLASSES = 20  # a confusion matrix of more has no numbers in it
 CAPTIONS = {
     "gains": "Accuracy gained over the best member, with 95% intervals by paired bootstrap. At the right, accuracy.",
     "members": "Accuracy of soft voting, as members join in the order of their validation accuracy.",
-    "cost": "Accuracy against cost. Gray: each member alone. Blue: soft voting, as members join in the same order.",
+    "cost": "Accuracy against cost. Grey: each member alone. Blue: soft voting, as members join in the same order.",
     "simplex": "Validation accuracy of every weighting in steps of 1/40. A corner is a member alone.",
     "reliability": "Accuracy against confidence; on the diagonal a model is as sure as it is right. Dotted: at the "
     "temperature chosen on validation.",
-    "disagreement": "Left: how often two members differ. Right: how often two members that err, err together.",
+    "disagreement": "Left: how often two members differ. Right: of the images that one of two members misses, those that "
+    "both miss.",
     "confusion": "Rows are the true classes. Right answers are left white, so that mistakes can be seen.",
     "missed": "Images that nobody gets right: the true class, what the ensemble sees, and what the members see.",
-    "saved": "Images that only the ensemble gets right: every member prefers another class, not the same one.",
+    "saved": "Images that only the ensemble gets right: every member prefers some other class.",
 }
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; color: #222 }
@@ -86,12 +87,12 @@ def verdicts(found):
         f"The member best on validation is {found.names[found.best]}: "
         f"{percent(found.rows[found.best]['test']['accuracy'])}% on the test images."
     ]
-    for key, over in (("over_best", "it"), ("over_soft_voting", "soft voting")):
+    for key, over in (("over_best", "that member"), ("over_soft_voting", "soft voting")):
         gains = {name: row[key] for name, row in found.methods.items() if key in row}
         kinds = {
             f"Better than {over}, by more than chance": lambda gain: gain["low"] > 0,
             f"Worse than {over}, by more than chance": lambda gain: gain["high"] < 0,
-            f"What they gain or lose over {over} may be chance": lambda gain: gain["low"] <= 0 <= gain["high"],
+            f"No clear difference to {over}, it may be chance": lambda gain: gain["low"] <= 0 <= gain["high"],
         }
         for text, holds in kinds.items():
             those = [
@@ -100,7 +101,7 @@ def verdicts(found):
             if those:
                 sentences.append(f"{text}: {', '.join(those)}.")
     gap = found.methods["likelihood"]["duality_gap"]
-    sentences.append(f"No weights are likelier on validation than those of likelihood by more than {gap:.0e} nats.")
+    sentences.append(f"The likelihood weights are within {gap:.0e} nats per image of the best possible on validation.")
     sentences += [f"{name[0].upper()}{name[1:]} is left out: {why}." for name, why in found.left_out.items()]
     return sentences
 
@@ -176,7 +177,7 @@ def draw_gains(axes, found):
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(found.methods)), list(found.methods))
     axes.invert_yaxis()
-    axes.set_xlabel("points of accuracy, 95% interval (gray: holds 0)")
+    axes.set_xlabel("points of accuracy, 95% interval (grey: includes 0)")
     best = percent(found.rows[found.best]["test"]["accuracy"])
     axes.set_title(f"Gain over the best member\n({found.names[found.best]}, {best}%)", fontsize=10)
     axes.grid(axis="x", alpha=0.3)
@@ -305,7 +306,7 @@ def draw_gallery(found, chosen, title):
 
 
 def galleries(found):
-    """Return {name: figure or None} of the images that all members miss, and of those that the ensemble then saves."""
+    """Return the figures, by name, of the images that all members miss, and of those that the ensemble then saves."""
     labels = found.labels["test"]
     all_miss = (found.probabilities["test"].argmax(axis=2) != labels).all(axis=0)
     saved = all_miss & (found.output.argmax(axis=1) == labels)
@@ -384,7 +385,7 @@ def page(found, pictures):
     parts = [
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>',
         f'<meta name="viewport" content="width=device-width">\n<style>{STYLE}</style>\n<h1>{title}</h1>',
-        f"<p>{counts}. Made by <code>{command}</code>.</p>\n<h2>What is real</h2>\n<ul>",
+        f"<p>{counts}. Made by <code>{command}</code>.</p>\n<h2>Which gains are real</h2>\n<ul>",
         *(f"<li>{html.escape(sentence)}" for sentence in verdicts(found)),
         "</ul>",
     ]

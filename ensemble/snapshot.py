@@ -5,16 +5,16 @@
     python ensemble/snapshot.py --architecture densenet --depth 40 --bottleneck no --run densenet-cycles
 
 Huang, Li, Pleiss, Liu, Hopcroft and Weinberger (arXiv 1704.00109): CYCLES times over, the learning rate falls from
-LEARNING_RATE to 0 along a cosine, moving at every step. The last k snapshots are compared, for every k, with equal
-weights and with those of greatest likelihood; with averages of the same run's weights, of the last k snapshots (SWA,
-arXiv 1803.05407) and of all steps, exponentially (EMA); and with a single run of the same script, settings, seed and
-epochs, under one cosine. Everything is chosen and learnt on the validation images; what is learnt is cross-validated
-there. The batch-normalisation statistics of averages are taken anew, from training images augmented as in training, for
-such images gave the snapshots theirs.
+LEARNING_RATE to 0 along a cosine, moving at every step. For every k the last k snapshots are combined, by equal
+weights and by those of greatest likelihood, and set beside averages of the same run's weights, over the last k snapshots
+(SWA, arXiv 1803.05407) and over all steps, exponentially (EMA); and beside a single run of the same script, settings,
+seed and epochs, under one cosine. Everything is chosen and learnt on the validation images; what is learnt is
+cross-validated there. The batch-normalisation statistics of averages are taken anew, from training images augmented as
+in training, as the snapshots' own were.
 
-Any setting of the training script may be given too (see its --help), but those of the schedule. Writes to runs/NAME/
-what every run leaves, cycle-1.h5, ..., swa-2.h5, ..., ema.h5, ensemble.json and ensemble.png; and to runs/NAME-single/
-the single run. An interrupted run goes on from its last finished epoch when the same command is given again.
+Any setting of the training script may be given too (see its --help), except SCHEDULE, WARMUP, SELECT and EMA. Writes to
+runs/NAME/ what every run leaves, cycle-1.h5, ..., swa-2.h5, ..., ema.h5, ensemble.json and ensemble.png; and to
+runs/NAME-single/ the single run. An interrupted run goes on from its last finished epoch when the same command is given again.
 """
 
 import argparse
@@ -49,9 +49,9 @@ from voting import soft_voting
 
 # Settings
 ARCHITECTURE = "resnet"  # the training script: its path or its name without .py
-CYCLES = 5  # of the learning rate, each ending in a snapshot, at least 2
-EPOCHS = 200  # of all cycles together, a multiple of CYCLES; at least 1
-LEARNING_RATE = 0.2  # at which every cycle, and the single run, starts; below 1000
+CYCLES = 5  # cycles of the learning rate, each ending in a snapshot, at least 2
+EPOCHS = 200  # epochs of all cycles together, a multiple of CYCLES; at least 1
+LEARNING_RATE = 0.2  # the rate at which every cycle, and the single run, starts; below 1000
 EMA_DECAY = 0.999  # what the moving average keeps of itself at a step, less in the first steps; below 1
 BN_IMAGES = 10_000  # augmented training images that give an average its batch-normalisation statistics, at least 1
 RUN = ""  # name of the run's folder in runs/; if empty, made from the settings on the command line

@@ -9,7 +9,8 @@ ordinary one, in runs/; an interrupted command goes on where it was when it is g
 not trained again. Prints a table, and writes htd.json, rates.png and accuracy.png to a folder in runs/.
 
 Nothing is chosen on the test images: each run scores them once, when it is over. A difference between schedules is
-the mean over seeds of the pairs' differences, with its 95% interval (Student's t); if that holds 0, it may be chance.
+the mean over seeds of the pairs' differences, with its 95% interval (Student's t); if that includes 0, it may be
+chance.
 """
 
 import sys
@@ -60,7 +61,7 @@ def print_tables(record):
 
 
 def verdict(difference):
-    """Return a difference in words: whether its interval holds 0."""
+    """Return a difference in words: whether its interval includes 0."""
     mean, low, high = (None if value is None else 100 * value for value in difference.values())
     if low is None:
         return f"{mean:+.2f}; of one seed, so it may be chance"

@@ -6,7 +6,7 @@
 
 Whatever is not an option of this command goes to the training script, which has its own --help. Runs are as in
 compare.py: an interrupted command goes on where it was, and a finished run is not trained again. The pair with the
-highest mean accuracy on validation images is chosen, and its accuracy on the test images given, of no other. Prints a
+highest mean accuracy on validation images is chosen, and the test accuracy of that pair alone is given. Prints a
 table, and writes htd.json and grid.png to a folder in runs/.
 """
 

@@ -1,4 +1,4 @@
-"""What the tools and ensemble/ share: how they refuse, and how they write."""
+"""What the tools, ensemble/ and htd/ share: how they refuse, and how they write."""
 
 import os
 import sys

@@ -2,8 +2,8 @@
 
     python tools/minutes.py runs/fast-86 runs/fast-89 --out minutes.png
 
-Of every run the accuracy on the validation images after each epoch, from its history.csv, against the minutes of
-training until then; and, once it is over, on the test images, from its run.json.
+Shows each finished run's accuracy on the validation images after every epoch, from its history.csv, against the minutes
+until then; and, at the end, on the test images, from its run.json.
 """
 
 import argparse
