@@ -6,8 +6,8 @@ Every method learns on the validation images alone; validation figures of those 
 they do not flatter. The test images are scored once. Prints tables, and writes ensemble.json, report.html and pictures.
 
 Gains are in accuracy on the test images, in percentage points, over the member that is best on validation and over
-soft voting, each with a 95% interval (paired bootstrap) and the p-value of McNemar's exact test. A gain whose interval
-includes 0 may be chance. Of methods that gain nothing, about one in twenty still has an interval without 0.
+soft voting, each with a 95% interval (paired bootstrap) and the p-value of McNemar's exact test, adjusted for the
+number of methods (Holm). A gain is called more than chance if that p is below 0.05.
 """
 
 import sys
@@ -19,6 +19,7 @@ from measures import (
     brier_score,
     calibration_error,
     gain_interval,
+    holm,
     mcnemar,
     tempered,
 )
@@ -41,13 +42,14 @@ from methods import FOLDS, WeightedMean, likelihood_weights, make_folds, methods
 from models import RefusedError, read_forms
 from predict import class_names
 from report import Comparison, print_tables, write_files
+from weighted_mean import contest_count
 
 SCRIPT = "ensemble/compare.py"
 WITHOUT_PROBABILITIES = ("hard voting",)  # it has classes alone
 
 
 def measure(probabilities, labels):
-    """Return accuracy, loss, Brier score and calibration error, and loss and calibration error at the best temperature.
+    """Return accuracy, loss, Brier score and calibration error; on test also the latter and the loss at a temperature.
 
     probabilities, labels: {"validation": float (n, classes), "test": ...}, {"validation": int (n,), "test": ...}; the
     temperature is chosen on validation.
@@ -55,13 +57,15 @@ def measure(probabilities, labels):
     temperature = best_temperature(probabilities["validation"], labels["validation"])
     measured = {"temperature": temperature}
     for part in PARTS:
-        cooled = tempered(probabilities[part], temperature)
         measured[part] = score(probabilities[part], labels[part]) | {
             "brier": brier_score(probabilities[part], labels[part]),
             "calibration_error": calibration_error(probabilities[part], labels[part]),
-            "loss_at_temperature": score(cooled, labels[part])["loss"],
-            "calibration_error_at_temperature": calibration_error(cooled, labels[part]),
         }
+    cooled = tempered(probabilities["test"], temperature)
+    measured["test"] |= {
+        "loss_at_temperature": score(cooled, labels["test"])["loss"],
+        "calibration_error_at_temperature": calibration_error(cooled, labels["test"]),
+    }
     return measured
 
 
@@ -114,7 +118,8 @@ def compare(members, seconds, classes, images):
     costs = {"parameters": [member.parameters for member in members], "seconds_per_1000_images": seconds}
     probabilities = {part: stack(members, part) for part in PARTS}
     folds = make_folds(labels["validation"])
-    found, left_out = methods_for(len(members))
+    contests = contest_count(probabilities["validation"], labels["validation"])
+    found, left_out = methods_for(len(members), contests)
     outputs, methods = {}, {}
     for name, method in progress(list(found.items()), "methods"):
         combine, validation = method(probabilities["validation"], labels["validation"], folds)
@@ -132,10 +137,11 @@ def compare(members, seconds, classes, images):
     _, best = score_members(members)
     right = {name: output["test"].argmax(axis=1) == labels["test"] for name, output in outputs.items()}
     best_right = members[best].probabilities["test"].argmax(axis=1) == labels["test"]
-    for name, row in methods.items():
-        row["over_best"] = compare_right(right[name], best_right)
-        if name != "soft voting":
-            row["over_soft_voting"] = compare_right(right[name], right["soft voting"])
+    for key, baseline in (("over_best", best_right), ("over_soft_voting", right["soft voting"])):
+        gains = {name: compare_right(own, baseline) for name, own in right.items() if own is not baseline}
+        adjusted = holm([gain["p"] for gain in gains.values()])
+        for (name, gain), p in zip(gains.items(), adjusted, strict=True):
+            methods[name][key] = gain | {"adjusted_p": float(p)}
     each = np.eye(len(members), dtype=bool)
     rows = [measure(member.probabilities, labels) | cost(costs, own) for member, own in zip(members, each, strict=True)]
 
@@ -146,7 +152,7 @@ def compare(members, seconds, classes, images):
     chosen = max((name for name in methods if name not in WITHOUT_PROBABILITIES), key=lambda name: merit(methods[name]))
     return Comparison(
         data=members[0].data,
-        names=short_names([member.path for member in members]),
+        names=short_names([member.path for member in members], taken=methods),
         best=best,
         order=order,
         rows=rows,
@@ -169,17 +175,23 @@ def find_test_images(member):
     except RefusedError as error:
         print(f"Without a gallery of test images: {error}")
         return None
-    return images if np.array_equal(labels, member.labels["test"]) else None
+    if np.array_equal(labels, member.labels["test"]):
+        return images
+    print(f"Without a gallery of test images: {member.data} has others now")
+    return None
 
 
 def main():
     options = argument_parser(__doc__).parse_args()
     members = load_members(options.models, options.data, options.hold_out, read_forms(options), options.skip_refused)
     classes = members[0].probabilities["test"].shape[1]
+    if classes < 2:
+        refuse(f"{members[0].data} has one class; there is nothing to compare")
     fewest = np.bincount(members[0].labels["validation"], minlength=classes).min()
     if fewest < FOLDS:
         refuse(
-            f"a class has {fewest} validation images; cross-validation needs {FOLDS} of each: give a larger --hold-out"
+            f"a class has {fewest} validation images; cross-validation needs {FOLDS} of each: train with a larger "
+            "HOLD_OUT"
         )
     folder = result_folder(SCRIPT, members, options.out, {})
     names = class_names(members[0].data, classes)

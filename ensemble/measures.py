@@ -69,6 +69,15 @@ def gain_interval(right, baseline):
     return float(low), float(high)
 
 
+def holm(p_values):
+    """Return p-values, float (n,), adjusted by Holm for their number: of sets of chance, 5% have one below 0.05."""
+    order = np.argsort(p_values)
+    factors = np.arange(len(p_values), 0, -1)
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.maximum.accumulate(np.minimum(1, factors * np.asarray(p_values)[order]))
+    return adjusted
+
+
 def mcnemar(right, baseline):
     """Return the p-value of McNemar's exact two-sided test for bool (n,), 1 where the two are right alike."""
     won, lost = int((right & ~baseline).sum()), int((baseline & ~right).sum())

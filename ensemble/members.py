@@ -5,11 +5,13 @@ weighted_mean.py need TensorFlow and the images only once; this file imports nei
 """
 
 import argparse
+import dataclasses
 import datetime
 import functools
 import hashlib
 import importlib.util
 import json
+import math
 import os
 import platform
 import re
@@ -23,6 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -39,6 +42,8 @@ from models import (
     refusing,
     usable,
 )
+
+matplotlib.rcParams["text.parse_math"] = False  # a name may have a $ in it
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("validation", "test")
@@ -109,6 +114,8 @@ def kept_predictions(path, model, data, hold_out, form=None):
         if not file.exists():
             continue
         own = name == "predictions.npz"  # a finished run's, of the images it was trained with
+        if own and not path.with_name("run.json").exists():
+            continue  # somebody's file of the same name
         try:
             with np.load(file) as arrays:
                 kept = {key: arrays[key] for key in arrays.files}
@@ -140,6 +147,17 @@ def kept_predictions(path, model, data, hold_out, form=None):
     return None
 
 
+def kept_form(path, model):
+    """Return how a model, by its hash, was fed and read when its predictions were last kept, or None."""
+    try:
+        with np.load(path.with_name(f"{path.name}.predictions.npz")) as kept:
+            if str(kept["model"]) == model:
+                return dataclasses.replace(Form.from_json(str(kept["form"])), outputs=str(kept["outputs"]))
+    except Exception:  # a file can be broken in many ways
+        pass
+    return None
+
+
 @contextmanager
 def written_apart(path):
     """As written_whole, but several commands may write the same file at once: each whole, and the last one stays."""
@@ -166,8 +184,11 @@ def load_images(data, hold_out):
     identify them in a file of predictions.
     """
     print("Loading TensorFlow and the images ...", flush=True)
-    resnet = import_script("4.ResNet/resnet.py")
-    import_script("6.ResNeXt/resnext.py").quick_groups()
+    try:
+        resnet = import_script("4.ResNet/resnet.py")
+        import_script("6.ResNeXt/resnext.py").quick_groups()
+    except ImportError as error:
+        raise RefusedError(f"TensorFlow or Keras is missing ({error}); install requirements.txt") from None
 
     def fail(message):
         raise RefusedError(message)
@@ -286,11 +307,17 @@ def find_predictions(path, data, hold_out, form):
         "data": run["settings"].get("DATA") if data is None else data,
         "hold_out": run["settings"].get("HOLD_OUT") if hold_out is None else hold_out,
     }
+    trained = run["settings"].get("HOLD_OUT", math.inf)
+    if hold_out is not None and hold_out > trained:
+        raise RefusedError(
+            f"{path} was trained with HOLD_OUT = {trained}: with --hold-out {hold_out}, validation would be on images "
+            "that it was trained on"
+        )
     model = file_hash(path)
     kept = kept_predictions(path, model, **source, form=form)
     if kept is None and source["data"] is None:
         raise RefusedError(f"{path} has no run.json and no up-to-date predictions beside it; give its --data")
-    return kept, model, source | {"form": form or Form()}, run
+    return kept, model, source | {"form": form or kept_form(path, model) or Form()}, run
 
 
 def warn_of_chance(member):
@@ -389,6 +416,14 @@ def score(probabilities, labels):
 
 
 # Command line, record, table and picture
+def result_path(text):
+    """Return the path of a folder for a result: a new or empty one, or one that has a result already."""
+    folder = Path(text)
+    if folder.exists() and not (folder / "ensemble.json").exists() and (folder.is_file() or any(folder.iterdir())):
+        raise argparse.ArgumentTypeError(f"{folder} holds other files, which stay as they are; give a new folder")
+    return folder
+
+
 def argument_parser(description):
     """Return a parser of the arguments that all commands on ensembles take, whose errors are one line."""
     parser = argparse.ArgumentParser(
@@ -406,12 +441,13 @@ def argument_parser(description):
         "--hold-out",
         type=int,
         metavar="N",
-        help="training images kept for validation, HOLD_OUT in 4.ResNet/resnet.py (default: that of run.json, or 5000)",
+        help="training images kept for validation, HOLD_OUT in 4.ResNet/resnet.py (default: that of run.json, or "
+        "5000); a model that was trained on some of them looks better than it is",
     )
     add_form_options(parser)
     parser.add_argument(
         "--out",
-        type=Path,
+        type=result_path,
         metavar="FOLDER",
         help="folder for ensemble.json and what goes with it (default: one in runs/, named after command and members)",
     )
@@ -419,10 +455,12 @@ def argument_parser(description):
 
 
 def describe_computer():
-    """Return the processor's name and its number of cores."""
+    """Return the names of GPUs, of NVIDIA's driver on Linux, and of the processor, and its number of cores."""
+    gpus = [file.read_text() for file in Path("/proc/driver/nvidia/gpus").glob("*/information")]
+    gpus = [re.search(r"Model:\s*(.+)", text)[1] for text in gpus]
     information = Path("/proc/cpuinfo")
     name = re.search(r"model name\s*: (.+)", information.read_text()) if information.exists() else None
-    return f"{name[1] if name else platform.machine()}, {os.cpu_count()} cores"
+    return ", ".join([*gpus, name[1] if name else platform.machine(), f"{os.cpu_count()} cores"])
 
 
 def git_commit():
@@ -563,10 +601,14 @@ def print_table(members, scores, methods, weights, best):
     print("\n* the best single member on validation; gains are over it, in percentage points")
 
 
-def short_names(paths):
-    """Return a name for each model: its run's folder, or its file's stem; the whole path if two were alike."""
+def short_names(paths, taken=()):
+    """Return a name for each model: its run's folder, or its file's stem.
+
+    If two were alike, or one were `taken` by something else, the whole paths.
+    """
     names = [path.resolve().parent.name if path.stem == "model" else path.stem for path in paths]
-    return names if len(set(names)) == len(set(paths)) else [str(path) for path in paths]
+    clash = len(set(names)) < len(set(paths)) or set(names) & set(taken)
+    return [str(path) for path in paths] if clash else names
 
 
 def draw(members, scores, methods, weights, best):

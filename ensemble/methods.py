@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 from voting import hard_voting, soft_voting
-from weighted_mean import MOST_WEIGHTINGS, STEP, correct_counts, most_equal, steps_in_one, weightings
+from weighted_mean import MOST_CONTESTS, MOST_WEIGHTINGS, STEP, correct_counts, most_equal, steps_in_one, weightings
 
 GAP = 1e-9  # nats per image that the likelihood weights may be from the best
 ROUNDS = 50  # of greedy selection
@@ -47,11 +47,12 @@ def without_fold(learn, probabilities, labels, folds):
 class WeightedMean:
     """Combines by a mean with weights from 0 up, which it scales to sum to 1: `weights`, float64 (members,)."""
 
-    def __init__(self, weights):
-        self.weights = weights / weights.sum()
+    def __init__(self, given):
+        self.given = given.astype(np.float64)  # sums of whole numbers of probabilities are exact: see load_members
+        self.weights = self.given / self.given.sum()
 
     def __call__(self, probabilities):
-        return np.tensordot(self.weights, probabilities, axes=1)
+        return np.tensordot(self.given, probabilities, axes=1) / self.given.sum()
 
 
 # Methods that learn nothing
@@ -171,7 +172,8 @@ def weighted(choose):
 def stacking(probabilities, labels, folds):
     """The method that stacks (Wolpert 1992): multinomial logistic regression on all members' log-probabilities.
 
-    Of the PENALTIES that one is taken that gives the other folds' images the least loss.
+    Of the PENALTIES that one is taken that gives the least loss to images that were not learnt from: to all folds in
+    turn; or, for the outputs of a fold, to the next fold, learning from the others.
     """
 
     def learn(penalty, images):
@@ -182,26 +184,31 @@ def stacking(probabilities, labels, folds):
     def features(probabilities):
         return np.concatenate(log_probabilities(probabilities), axis=1)
 
-    numbers = range(folds.max() + 1)
-    outputs = np.empty((len(PENALTIES), *probabilities.shape[1:]))
-    for fold in numbers:
-        for i, penalty in enumerate(PENALTIES):
-            outputs[i, folds == fold] = learn(penalty, folds != fold)(probabilities[:, folds == fold])
-    losses = -log_probabilities(outputs[:, np.arange(len(labels)), labels])  # (penalties, n)
-    kept = np.empty(probabilities.shape[1:])
-    for fold in numbers:
-        kept[folds == fold] = outputs[losses[:, folds != fold].mean(axis=1).argmin(), folds == fold]
-    return learn(PENALTIES[losses.mean(axis=1).argmin()], slice(None)), kept
+    def loss(penalty, images, others):
+        given = learn(penalty, images)(probabilities[:, others])
+        return -log_probabilities(given[np.arange(len(given)), labels[others]]).sum()
+
+    count = folds.max() + 1
+    outputs, losses = np.empty(probabilities.shape[1:]), np.zeros(len(PENALTIES))
+    for fold in range(count):
+        own, following = folds == fold, folds == (fold + 1) % count
+        losses += [loss(penalty, ~own, own) for penalty in PENALTIES]
+        best = min(PENALTIES, key=lambda penalty: loss(penalty, ~(own | following), following))
+        outputs[own] = learn(best, ~own)(probabilities[:, own])
+    return learn(PENALTIES[losses.argmin()], slice(None)), outputs
 
 
-def methods_for(members):
-    """Return {name: method} for this many members, and {name: why} of those that so many make impossible."""
+def methods_for(members, contests=0):
+    """Return {name: method} for this many members, and {name: why} of those that would take too long.
+
+    contests: see contest_count; what a weighting of a grid costs.
+    """
     steps = steps_in_one(STEP)
     ways = {"grid": math.comb(steps + members - 1, members - 1), "ancestor's grid": 11 ** (members - 1)}
     left_out = {
-        name: f"{count:,} weightings for {members} members are too many; likelihood and greedy need no grid"
+        name: f"{count:,} weightings would take too long; likelihood and greedy need no grid"
         for name, count in ways.items()
-        if count > MOST_WEIGHTINGS
+        if count > MOST_WEIGHTINGS or count * contests > MOST_CONTESTS
     }
     methods = {"hard voting": fixed(votes), "soft voting": fixed(soft_voting), "geometric mean": fixed(geometric_mean)}
     if "grid" not in left_out:

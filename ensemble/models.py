@@ -78,6 +78,10 @@ class Form:
         """
         outputs = outputs.astype(np.float32)  # from bfloat16, for one
         kind = self.outputs or ("probabilities" if are_probabilities(outputs) else "logits")
+        if self.outputs is None and kind == "logits" and 0 <= outputs.min() <= outputs.max() <= 1:
+            raise RefusedError(
+                f"{path} gives numbers from 0 to 1 that do not sum to 1; if logits, give --outputs logits"
+            )
         if kind == "probabilities" and not are_probabilities(outputs) and np.isfinite(outputs).all():
             raise RefusedError(
                 f"{path} gives no probabilities: a row is negative or does not sum to 1; give --outputs logits"
@@ -133,9 +137,9 @@ def numbers(text, count):
     return tuple(values * (count // len(values)))
 
 
-def not_zero(values):
-    """Return the numbers, or raise ValueError if one is 0."""
-    if 0 in values:
+def positive(values):
+    """Return the numbers, or raise ValueError if one is not above 0."""
+    if min(values) <= 0:
         raise ValueError
     return values
 
@@ -156,9 +160,9 @@ def output_kind(text):
 
 
 FORM_OPTIONS = {  # what reads a value, and what the value must be
-    "scale": (lambda text: not_zero(numbers(text, 1))[0], "a number such as 1/255, not 0"),
+    "scale": (lambda text: positive(numbers(text, 1))[0], "a number above 0, such as 1/255"),
     "mean": (lambda text: numbers(text, 3), "a number, or three: red,green,blue"),
-    "std": (lambda text: not_zero(numbers(text, 3)), "a number, or three: red,green,blue; none 0"),
+    "std": (lambda text: positive(numbers(text, 3)), "a number above 0, or three: red,green,blue"),
     "class_order": (permutation, "each class once, from 0 up, such as 2,0,1"),
     "outputs": (output_kind, "probabilities or logits"),
 }

@@ -8,13 +8,12 @@ of every member and of the ensemble, and draws them beside the images.
 """
 
 import argparse
-import dataclasses
 import sys
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from members import file_hash, import_script, kept_predictions, read_run, refuse, short_names, written_whole
+from members import file_hash, import_script, kept_form, read_run, refuse, short_names, written_whole
 from models import Form, RefusedError, add_form_options, load_model, model_inputs, read_forms, refusing, usable
 from PIL import Image, ImageOps
 
@@ -29,6 +28,8 @@ def read_image(path):
     """Return an image file as Pillow's RGB image, or refuse it."""
     try:
         with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):
+                raise ValueError("it has more than 8 bits a colour; convert it")
             return ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         refuse(f"{path} cannot be read as an image: {error}")
@@ -41,12 +42,12 @@ def predict(path, images, form=None):
     """
     import keras
 
-    if form is None:
-        kept = kept_predictions(path, file_hash(path), None, None) or {"form": Form(), "outputs": None}
-        form = dataclasses.replace(kept["form"], outputs=kept["outputs"])
+    form = form or kept_form(path, file_hash(path)) or Form()
     model = load_model(path)
     with usable(path):
         _, height, width, channels = model.input_shape
+        if len(model.output_shape) != 2 or not isinstance(model.output_shape, tuple):
+            raise RefusedError(f"{path} gives outputs of shape {model.output_shape}; (None, classes) is needed")
         squares = [ImageOps.fit(image, (width or 32, height or 32)) for image in images]
         if channels == 1:
             squares = [square.convert("L").convert("RGB") for square in squares]
@@ -58,11 +59,13 @@ def predict(path, images, form=None):
 
 def class_names(data, count):
     """Return the names of the `count` classes of a DATA setting: its file's, those of a known data set, or numbers."""
-    if Path(data).suffix == ".npz" and Path(data).is_file():
+    try:
         with np.load(data) as file:
-            names = [str(name) for name in file["classes"]] if "classes" in file.files else []
-        if len(names) == count:
-            return names
+            names = [str(name) for name in file["classes"]]
+    except Exception:  # no file, or none with names: it can be broken in many ways
+        names = []
+    if len(names) == count:
+        return names
     names = NAMES.get(Path(data).stem, "").split()
     return names if len(names) == count else [str(number) for number in range(count)]
 
@@ -138,7 +141,7 @@ def main():
     if weights.sum() == 0:
         refuse("no model with a weight is left")
     models, outputs = [options.models[number] for number in outputs], list(outputs.values())
-    rows = dict(zip(short_names(models), outputs, strict=True))
+    rows = dict(zip(short_names(models, taken=["ensemble"]), outputs, strict=True))
     if len(outputs) > 1:
         rows["ensemble"] = np.average(outputs, axis=0, weights=weights)
     count = outputs[0].shape[1]

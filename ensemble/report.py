@@ -25,7 +25,7 @@ CAPTIONS = {
     "simplex": "Validation accuracy of every weighting in steps of 1/40. A corner is a member alone.",
     "reliability": "Accuracy against confidence; on the diagonal a model is as sure as it is right. Dotted: at the "
     "temperature chosen on validation.",
-    "disagreement": "Left: how often two members differ. Right: of the images that one of two members misses, those that "
+    "disagreement": "Left: how often two members differ. Right: of the images that one of two misses, those that "
     "both miss.",
     "confusion": "Rows are the true classes. Right answers are left white, so that mistakes can be seen.",
     "missed": "Images that nobody gets right: the true class, what the ensemble sees, and what the members see.",
@@ -81,8 +81,13 @@ def interval(gain):
     return f"[{percent(gain['low'], True)}, {percent(gain['high'], True)}]"
 
 
+def is_real(gain):
+    """Return whether a gain is more than chance, by McNemar's test, adjusted for the number of methods."""
+    return gain["adjusted_p"] < 0.05
+
+
 def verdicts(found):
-    """Return sentences that say which gains on the test images are more than chance, by their 95% intervals."""
+    """Return sentences that say which gains on the test images are more than chance."""
     sentences = [
         f"The member best on validation is {found.names[found.best]}: "
         f"{percent(found.rows[found.best]['test']['accuracy'])}% on the test images."
@@ -90,9 +95,9 @@ def verdicts(found):
     for key, over in (("over_best", "that member"), ("over_soft_voting", "soft voting")):
         gains = {name: row[key] for name, row in found.methods.items() if key in row}
         kinds = {
-            f"Better than {over}, by more than chance": lambda gain: gain["low"] > 0,
-            f"Worse than {over}, by more than chance": lambda gain: gain["high"] < 0,
-            f"No clear difference to {over}, it may be chance": lambda gain: gain["low"] <= 0 <= gain["high"],
+            f"Better than {over}, by more than chance": lambda gain: is_real(gain) and gain["gain"] > 0,
+            f"Worse than {over}, by more than chance": lambda gain: is_real(gain) and gain["gain"] < 0,
+            f"No clear difference to {over}, it may be chance": lambda gain: not is_real(gain),
         }
         for text, holds in kinds.items():
             those = [
@@ -100,6 +105,7 @@ def verdicts(found):
             ]
             if those:
                 sentences.append(f"{text}: {', '.join(those)}.")
+    sentences.append("More than chance: McNemar's p, adjusted by Holm for the number of methods, is below 0.05.")
     gap = found.methods["likelihood"]["duality_gap"]
     sentences.append(f"The likelihood weights are within {gap:.0e} nats per image of the best possible on validation.")
     sentences += [f"{name[0].upper()}{name[1:]} is left out: {why}." for name, why in found.left_out.items()]
@@ -116,8 +122,9 @@ def tables(found):
         accuracies[name] = {("", f"{part}, %"): percent(row[part]["accuracy"]) for part in PARTS}
         for key, over in (("over_best", "gain over *"), ("over_soft_voting", "gain over soft voting")):
             if key in row:
-                p = f"{row[key]['p']:.3f}" if row[key]["p"] >= 0.001 else "< 0.001"
-                columns = {"points": percent(row[key]["gain"], True), "95%": interval(row[key]), "p": p}
+                p = row[key]["adjusted_p"]
+                columns = {"points": percent(row[key]["gain"], True), "95%": interval(row[key])}
+                columns["p (Holm)"] = f"{p:.3f}" if p >= 0.001 else "< 0.001"
                 accuracies[name] |= {(over, column): text for column, text in columns.items()}
         if "loss" in row["test"]:
             test = row["test"]
@@ -169,7 +176,7 @@ def draw_gains(axes, found):
     """Draw each method's gain over the best member with its interval."""
     for y, row in enumerate(found.methods.values()):
         gain, low, high = (100 * row["over_best"][part] for part in ("gain", "low", "high"))
-        colour = "tab:blue" if low > 0 or high < 0 else "tab:gray"
+        colour = "tab:blue" if is_real(row["over_best"]) else "tab:gray"
         axes.plot([low, high], [y, y], color=colour, linewidth=2)
         axes.plot(gain, y, "o", color=colour)
         accuracy = f"{percent(row['test']['accuracy'])}%"
@@ -177,7 +184,7 @@ def draw_gains(axes, found):
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(found.methods)), list(found.methods))
     axes.invert_yaxis()
-    axes.set_xlabel("points of accuracy, 95% interval (grey: includes 0)")
+    axes.set_xlabel("points of accuracy, 95% interval (grey: may be chance)")
     best = percent(found.rows[found.best]["test"]["accuracy"])
     axes.set_title(f"Gain over the best member\n({found.names[found.best]}, {best}%)", fontsize=10)
     axes.grid(axis="x", alpha=0.3)

@@ -6,15 +6,16 @@
 
 Huang, Li, Pleiss, Liu, Hopcroft and Weinberger (arXiv 1704.00109): CYCLES times over, the learning rate falls from
 LEARNING_RATE to 0 along a cosine, moving at every step. For every k the last k snapshots are combined, by equal
-weights and by those of greatest likelihood, and set beside averages of the same run's weights, over the last k snapshots
-(SWA, arXiv 1803.05407) and over all steps, exponentially (EMA); and beside a single run of the same script, settings,
-seed and epochs, under one cosine. Everything is chosen and learnt on the validation images; what is learnt is
-cross-validated there. The batch-normalisation statistics of averages are taken anew, from training images augmented as
-in training, as the snapshots' own were.
+weights and by those of greatest likelihood, and set beside averages of the same run's weights, over the last k
+snapshots (SWA, arXiv 1803.05407) and over all steps, exponentially (EMA); and beside a single run of the same
+script, settings, seed and epochs, under one cosine. Everything is chosen and learnt on the validation images; what
+is learnt is cross-validated there. The batch-normalisation statistics of averages are taken anew, from training
+images augmented as in training, as the snapshots' own were.
 
-Any setting of the training script may be given too (see its --help), except SCHEDULE, WARMUP, SELECT and EMA. Writes to
-runs/NAME/ what every run leaves, cycle-1.h5, ..., swa-2.h5, ..., ema.h5, ensemble.json and ensemble.png; and to
-runs/NAME-single/ the single run. An interrupted run goes on from its last finished epoch when the same command is given again.
+Any setting of the training script may be given too (see its --help), except SCHEDULE, WARMUP, SELECT and EMA.
+Writes to runs/NAME/ what every run leaves, cycle-1.h5, ..., swa-2.h5, ..., ema.h5, ensemble.json and ensemble.png;
+and to runs/NAME-single/ the single run. An interrupted run goes on from its last finished epoch when the same
+command is given again.
 """
 
 import argparse
@@ -223,10 +224,13 @@ def train_cycles(script, settings, folder, data):
     for count in range(2, script.CYCLES + 1):
         path = folder / f"swa-{count}.h5"
         if not path.exists():
-            snapshots = [
-                script.keras.models.load_model(folder / f"cycle-{cycle}.h5", compile=False).get_weights()
-                for cycle in range(script.CYCLES - count + 1, script.CYCLES + 1)
-            ]
+            files = [folder / f"cycle-{cycle}.h5" for cycle in range(script.CYCLES - count + 1, script.CYCLES + 1)]
+            for file in files:
+                if not file.is_file():
+                    refuse(
+                        f"{file} is gone, though its run is finished; give another --run NAME, or move {folder} away"
+                    )
+            snapshots = [script.keras.models.load_model(file, compile=False).get_weights() for file in files]
             means = [np.mean(arrays, axis=0, dtype=np.float64) for arrays in zip(*snapshots, strict=True)]
             save_average(script, data, means, path)
     script.keras.backend.clear_session()

@@ -3,9 +3,10 @@
     python ensemble/weighted_mean.py runs/*/model.h5
     python ensemble/weighted_mean.py runs/*/model.h5 --step 0.1
 
-Tries all weights that are multiples of the step, are not negative and sum to 1. Those with the highest accuracy
-on the validation images win; of equal winners, the nearest to equal weights. The winner is scored once on the
-test images. Prints a table, and writes ensemble.json and ensemble.png.
+Tries all weights that are multiples of the step, are not negative and sum to 1. Those with the highest accuracy on
+the validation images win; of equal winners, the nearest to equal weights. The winner is scored once on the test
+images; its accuracy on validation flatters it, for there it was chosen (compare.py cross-validates). Prints a table,
+and writes ensemble.json and ensemble.png.
 """
 
 import math
@@ -19,7 +20,8 @@ from models import read_forms
 STEP = 0.05  # between neighbouring weights; 1 must be a multiple of it
 
 SCRIPT = "ensemble/weighted_mean.py"
-MOST_WEIGHTINGS = 1_000_000  # more would take many minutes
+MOST_WEIGHTINGS = 1_000_000
+MOST_CONTESTS = 5_000_000_000  # of all weightings together: see contest_count; more would take many minutes
 
 
 def steps_in_one(step):
@@ -39,6 +41,15 @@ def weightings(members, steps):
         taken = np.arange(len(row)) - np.repeat(choices.cumsum() - choices, choices)
         units, left = np.column_stack([units[row], taken]), left[row] - taken
     return np.column_stack([units, left])
+
+
+def contest_count(probabilities, labels):
+    """Return how many pairs of an image and a rival correct_counts decides for each weighting; see there."""
+    leads = probabilities[:, np.arange(len(labels)), labels][:, :, np.newaxis] - probabilities
+    before = np.arange(probabilities.shape[2]) < labels[:, np.newaxis]
+    lost = (leads < 0) | ((leads == 0) & before)
+    rivals, never = lost.any(axis=0), lost.all(axis=0).any(axis=1)
+    return int(rivals[~never].sum())
 
 
 def correct_counts(probabilities, labels, units, groups):
@@ -96,7 +107,7 @@ def search(probabilities, labels, step=STEP):
     count = len(probabilities)
     steps = steps_in_one(step)
     ways = math.comb(steps + count - 1, count - 1)
-    if ways > MOST_WEIGHTINGS:
+    if ways > MOST_WEIGHTINGS or ways * contest_count(probabilities, labels) > MOST_CONTESTS:
         refuse(
             f"{count} members and --step {step:g} make {ways:,} weightings; take a coarser step, or the likelihood "
             "weights of compare.py"

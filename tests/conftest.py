@@ -71,3 +71,13 @@ def refused(run):
         return lines[0]
 
     return one_line
+
+
+@pytest.fixture
+def no_keras(tmp_path, monkeypatch):
+    """Makes every import of TensorFlow or Keras fail in the scripts that the test runs."""
+    folder = tmp_path / "no_keras"
+    folder.mkdir()
+    for name in ("tensorflow", "keras"):
+        (folder / f"{name}.py").write_text("raise ImportError('imported')\n")
+    monkeypatch.setenv("PYTHONPATH", str(folder))

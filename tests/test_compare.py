@@ -123,7 +123,7 @@ def test_what_a_method_gives_a_fold_does_not_depend_on_its_labels():
     probabilities, labels = draw("random", 3, 120, 3, seed=2)
     folds = methods.make_folds(labels)
     changed = np.where(folds == 0, (labels + 1) % 3, labels)
-    for name in ("grid", "ancestor's grid", "likelihood", "greedy"):
+    for name in ("grid", "ancestor's grid", "likelihood", "greedy", "stacking"):
         method = methods.methods_for(3)[0][name]
         outputs = [method(probabilities, given, folds)[1] for given in (labels, changed)]
         np.testing.assert_array_equal(outputs[0][folds == 0], outputs[1][folds == 0])
@@ -146,7 +146,7 @@ def test_stacking_learns_that_a_member_names_the_classes_otherwise():
 def test_methods_that_would_try_too_much_are_left_out():
     assert methods.methods_for(6)[1] == {}
     found, left_out = methods.methods_for(9)
-    too_many = "weightings for 9 members are too many; likelihood and greedy need no grid"
+    too_many = "weightings would take too long; likelihood and greedy need no grid"
     assert left_out == {"grid": f"3,108,105 {too_many}", "ancestor's grid": f"214,358,881 {too_many}"}
     assert set(found) == {"hard voting", "soft voting", "geometric mean", "likelihood", "greedy", "stacking"}
 
@@ -186,6 +186,11 @@ def test_mcnemar_by_hand():
     assert measures.mcnemar(right, right) == 1.0
 
 
+def test_holms_adjustment_by_hand():
+    np.testing.assert_allclose(measures.holm([0.04, 0.01, 0.03, 0.005]), [0.06, 0.03, 0.06, 0.02])
+    np.testing.assert_allclose(measures.holm([0.9, 0.6]), [1, 1])
+
+
 def test_the_interval_is_that_of_drawing_images_again():
     random = np.random.default_rng(1)
     right, baseline = random.random(300) < 0.8, random.random(300) < 0.7
@@ -206,6 +211,33 @@ def test_what_members_have_of_each_other_by_hand():
     # all: 0 1 0 0, two right. Without the first: 0 (tie) 1 0 0 (tie), two; the second: 0 1 1 0, three; the third: 3
     assert found["leave_one_out"] == [0.0, -0.25, -0.25]
     assert found["by_number"] == [0.25, 0.75, 0.5]  # the third alone; with the first, three; all
+
+
+def test_whole_weights_keep_ties():
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        probabilities = np.eye(4)[random.integers(4, size=(4, 60))]
+        units = random.integers(0, 9, size=4) + np.array([1, 0, 0, 0])
+        found = methods.WeightedMean(units)(probabilities).argmax(axis=1)
+        np.testing.assert_array_equal(found, np.tensordot(units, probabilities.astype(int), axes=1).argmax(axis=1))
+
+
+def test_a_grid_is_left_out_by_what_it_would_take(monkeypatch):
+    probabilities, labels = draw("coarse", 4, 80, 3, seed=0)
+    contests = 0
+    for image, label in enumerate(labels.tolist()):
+        beaten = []
+        for rival in range(3):
+            ahead = [
+                given[image, label] > given[image, rival] - (1e-9 if label < rival else 0) or label == rival
+                for given in probabilities
+            ]
+            beaten.append("never" if not any(ahead) else "always" if all(ahead) else "sometimes")
+        contests += 0 if "never" in beaten else beaten.count("sometimes")
+    assert weighted_mean.contest_count(probabilities, labels) == contests > 0
+    monkeypatch.setattr(methods, "MOST_CONTESTS", 1771 * contests)
+    assert "grid" in methods.methods_for(4, contests)[0]
+    assert "1,771 weightings" in methods.methods_for(4, contests + 1)[1]["grid"]
 
 
 # The command
@@ -231,6 +263,13 @@ def test_the_command_tells_and_records_what_it_found(run, tmp_path):
     again = run_script("ensemble/compare.py", *paths, "--out", "here", cwd=tmp_path)
     assert "stays as it was" in again.stdout
     assert hashlib.sha256((tmp_path / "here" / "ensemble.json").read_bytes()).hexdigest() == before
+
+
+def test_without_tensorflow_there_is_no_gallery_and_no_speed(run, tmp_path, no_keras):
+    paths, _, _ = write_members(tmp_path, seed=5)
+    printed = run("ensemble/compare.py", *paths, "--out", "here").stdout
+    assert "Without a gallery of test images" in printed and "are not measured" in printed
+    assert (tmp_path / "here" / "report.html").is_file() and not (tmp_path / "here" / "missed.png").exists()
 
 
 def test_too_few_validation_images_are_refused(refused, tmp_path):

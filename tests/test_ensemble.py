@@ -186,16 +186,6 @@ def right_share(choices, labels):
     return np.mean(np.array(choices) == labels)
 
 
-@pytest.fixture
-def no_keras(tmp_path, monkeypatch):
-    """Makes every import of TensorFlow or Keras fail in the scripts that the test runs."""
-    folder = tmp_path / "no_keras"
-    folder.mkdir()
-    for name in ("tensorflow", "keras"):
-        (folder / f"{name}.py").write_text("raise RuntimeError('imported')\n")
-    monkeypatch.setenv("PYTHONPATH", str(folder))
-
-
 def test_voting_record_and_table(run, tmp_path, no_keras):
     paths, parts, labels = write_members(tmp_path)
     paths = [paths[2], paths[0], paths[1]]
@@ -542,6 +532,8 @@ def test_classes_have_the_names_of_their_data(tmp_path):
     assert predict.class_names(str(tmp_path / "own.npz"), 2) == ["cat", "dog"]
     assert predict.class_names(str(tmp_path / "gone.npz"), 2) == ["0", "1"]
     assert predict.class_names("cifar10", 3) == ["0", "1", "2"]
+    (tmp_path / "broken.npz").write_text("no archive")
+    assert predict.class_names(str(tmp_path / "broken.npz"), 2) == ["0", "1"]
 
 
 def test_benchmark(run, monkeypatch):

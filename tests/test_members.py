@@ -132,6 +132,54 @@ def test_all_ways_to_feed_and_read_give_the_same(models, capsys, monkeypatch):
     assert made == [("scaled.h5", other)]
 
 
+def test_a_form_holds_for_other_images_too(models, tmp_path, monkeypatch):
+    scaled = tmp_path / "scaled.h5"
+    scaled.write_bytes((models / "scaled.h5").read_bytes())
+    form = members.Form(scale=1 / 255, outputs="probabilities")
+    load([models / "raw.h5", scaled], {scaled: form})
+    made = []
+    monkeypatch.setattr(members, "predict", lambda path, *_, form, **__: made.append(form) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        members.load_members([scaled, models / "raw.h5"], "digits", 50)
+    assert made == [form]
+    scaled.write_bytes((models / "raw.h5").read_bytes())  # another model
+    assert members.kept_form(scaled, members.file_hash(scaled)) is None
+
+
+def test_validation_images_are_none_that_a_model_was_trained_on(models, tmp_path):
+    path = tmp_path / "model.h5"
+    path.write_bytes((models / "raw.h5").read_bytes())
+    settings = {"DATA": "digits", "HOLD_OUT": 100}
+    (tmp_path / "run.json").write_text(json.dumps({"model": "", "parameters": 1, "settings": settings}))
+    with pytest.raises(members.RefusedError, match="trained with HOLD_OUT = 100"):
+        members.find_predictions(path, None, 101, None)
+    assert members.find_predictions(path, None, 100, None)[2]["hold_out"] == 100
+
+
+def test_a_file_of_the_same_name_as_predictions_is_let_be(models, tmp_path):
+    path = tmp_path / "m.h5"
+    path.write_bytes((models / "raw.h5").read_bytes())
+    (tmp_path / "predictions.npz").write_text("somebody's")
+    assert members.kept_predictions(path, members.file_hash(path), "digits", 100) is None
+
+
+def test_names_do_not_clash_with_those_of_methods():
+    paths = [Path("runs/greedy/model.h5"), Path("b.h5")]
+    assert members.short_names(paths) == ["greedy", "b"]
+    assert members.short_names(paths, taken={"greedy": 1}) == ["runs/greedy/model.h5", "b.h5"]
+
+
+def test_a_folder_with_other_files_takes_no_result(tmp_path):
+    parser = members.argument_parser("")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "report.html").write_text("mine")
+    assert parser.parse_args(["a.h5", "--out", str(tmp_path / "empty")]).out == tmp_path / "empty"
+    with pytest.raises(SystemExit):
+        parser.parse_args(["a.h5", "--out", str(tmp_path)])
+    (tmp_path / "ensemble.json").write_text("{}")
+    assert parser.parse_args(["a.h5", "--out", str(tmp_path)]).out == tmp_path
+
+
 def test_a_form_is_part_of_the_result(models, tmp_path, capsys):
     same = load([models / "raw.h5", models / "scaled.h5"], {models / "scaled.h5": FORMS["scaled.h5"]})
     capsys.readouterr()
@@ -191,13 +239,15 @@ def test_options_say_which_models_they_are_for(tmp_path, capsys):
 
 
 def test_what_does_not_fit_a_form(models):
-    outputs = np.array([[0.2, 0.9], [0.5, 0.5]])
+    outputs = np.array([[0.2, 1.9], [0.5, 0.5]])
     with pytest.raises(members.RefusedError, match="no probabilities"):
         members.Form(outputs="probabilities").read(outputs, "m.h5")
     with pytest.raises(members.RefusedError, match="2 classes; its --class-order names 3"):
         members.Form(class_order=(0, 2, 1)).read(outputs, "m.h5")
     expected = softmax(outputs, axis=1)
     np.testing.assert_allclose(members.Form().read(outputs, "m.h5")[0], expected, atol=1e-6)
+    with pytest.raises(members.RefusedError, match="from 0 to 1 that do not sum to 1"):  # of a sigmoid
+        members.Form().read(np.array([[0.2, 0.9], [0.5, 0.5]]), "m.h5")
     coarse = np.array([[0.3, 0.7]], np.float16) + np.float16(0.002)  # as rounded as bfloat16
     assert members.Form().read(coarse, "m.h5")[1] == "probabilities"
     grey = model_files.load_model(models / "grey.h5")

@@ -46,8 +46,10 @@ def test_verdicts_say_of_every_gain_what_its_interval_says(found):
         for name, row in found.methods.items():
             if key not in row:
                 continue
-            low, high = row[key]["low"], row[key]["high"]
-            kind = "Better than" if low > 0 else "Worse than" if high < 0 else "No clear difference to"
+            low, high, gain = (row[key][part] for part in ("low", "high", "gain"))
+            kind = "No clear difference to"
+            if row[key]["adjusted_p"] < 0.05:
+                kind = "Better than" if gain > 0 else "Worse than"
             text = f"{name} {100 * row[key]['gain']:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
             assert [s.split(f" {over}")[0] for s in sentences if text in s and f" {over}" in s] == [kind]
     best = max(found.rows, key=lambda row: (row["validation"]["accuracy"], -row["validation"]["loss"]))
