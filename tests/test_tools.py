@@ -707,7 +707,9 @@ def test_networks_table_has_the_best_run_on_validation_beside_the_figures_of_oth
     good = changed(RUN, validation__accuracy=0.9, test__accuracy=0.8) | {"settings": settings | {"VERSION": 2}}
     bad = changed(RUN, validation__accuracy=0.8, test__accuracy=0.9) | {"settings": settings}  # from before VERSION
     other = changed(RUN, validation__accuracy=0.99) | {"settings": settings | {"VERSION": 1}}
-    root = tree({"good": good, "bad": bad, "other": other}, {"README.md": f"<!-- results: networks -->\n{END}\n"})
+    hundred = changed(good, validation__accuracy=0.99) | {"data_name": "cifar100"}
+    records = {"good": good, "bad": bad, "other": other, "hundred": hundred}
+    root = tree(records, {"README.md": f"<!-- results: networks -->\n{END}\n"})
     run("tools/results.py", root, "--fix")
     rows = {row["Network"]: row for row in rows_of((root / "README.md").read_text())}
     row = rows["ResNet-20, pre-activation"]

@@ -282,6 +282,7 @@ def networks_table(records, up):
             name: record
             for name, record in records.items()
             if record.get("script") == script
+            and re.match("cifar-?10(?!0)", name_of_data(record), re.IGNORECASE)
             and all(record["settings"].get(setting, value) == value for setting, value in settings.items())  # or older
         }
         paper, ours, about = "", "not measured", [""] * 4
