@@ -339,8 +339,9 @@ def warn_of_chance(member):
 def seconds_per_thousand(members):
     """Return the seconds that each model takes for 1,000 of the data's images on this machine, a list of floats.
 
-    In float32 and batches of 250, one model in memory at a time; the median of ROUNDS, after a batch to warm up. Kept
-    beside the model, in FILE.seconds.json, so that it is measured once. All None if the images can no longer be loaded.
+    In the precision that the model was saved in and batches of 250, one model in memory at a time; the median of
+    ROUNDS after a batch to warm up. Kept beside the model, in FILE.seconds.json, so that it is measured once. All None
+    if the images can no longer be loaded.
     """
     seconds = []
     for member in members:
