@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 from measures import calibration_bins, tempered
 from members import PARTS, write_pictures, written_apart
 from weighted_mean import correct_counts, weightings
@@ -208,9 +208,10 @@ def draw_cost(axes, found, key, label):
     together = costs[found.order].cumsum()
     axes.plot(together, 100 * np.array(found.between["by_number"]), "o-", label="soft voting of the best 1, 2, ...")
     axes.set(xscale="log", xlabel=label, ylabel="accuracy, %")
-    axes.xaxis.set_major_formatter(EngFormatter())
-    axes.xaxis.set_minor_formatter(EngFormatter())
-    axes.tick_params(axis="x", which="both", labelsize=7, labelrotation=45)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(lambda cost, _: f"{cost:,.10g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.tick_params(axis="x", labelsize=8, labelrotation=30)
     axes.margins(x=0.2)
     axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
     axes.grid(alpha=0.3)
