@@ -7,19 +7,16 @@ Markdown table of the seconds that each method takes, its cross-validation inclu
 temperatures and intervals, without loading files and drawing, and the search of weighted_mean.py on 10,000 images.
 """
 
-import argparse
-import datetime
-import shlex
 import sys
 import time
 from pathlib import Path
 
-from weight_search import draw_members
+from weight_search import draw_members, print_heading
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "ensemble"))
 
 from compare import compare
-from members import Member, describe_computer, refuse, stack
+from members import Member, stack
 from methods import make_folds, methods_for
 from weighted_mean import search
 
@@ -53,11 +50,7 @@ def measure(members):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.error = refuse
-    parser.parse_args()
-    today = datetime.datetime.now(datetime.UTC).date()
-    print(f"{describe_computer()}; {today}; `{shlex.join(['python', *sys.argv])}`\n")
+    print_heading(__doc__)
     print("| 8 members | seconds |\n|:---|---:|")
     for name, seconds in measure(make_members(8)).items():
         print(f"| {name} | {seconds:.3f} |")

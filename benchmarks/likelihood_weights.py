@@ -6,21 +6,17 @@ The members are those of weight_search.py, on 10,000 images. SLSQP gets the grad
 far each is from the greatest likelihood at most (the duality gap of likelihood_weights), in nats per image.
 """
 
-import argparse
-import datetime
-import shlex
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 from scipy.optimize import minimize
-from weight_search import REPEATS, draw_members
+from weight_search import REPEATS, draw_members, print_heading
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "ensemble"))
 
-from members import describe_computer, refuse
-from methods import LEAST, likelihood_weights
+from methods import LEAST, duality_gap, likelihood_weights
 
 STARTS = 20
 
@@ -42,33 +38,23 @@ def by_slsqp(probabilities, labels):
     return np.maximum(min(found, key=lambda result: result.fun).x, 0)
 
 
-def gap(weights, probabilities, labels):
-    """Return the duality gap of weights that sum to 1: see likelihood_weights."""
-    given = np.maximum(probabilities[:, np.arange(len(labels)), labels], LEAST)
-    return (given / (weights @ given)).mean(axis=1).max() - 1
-
-
 def compare(count, images=10_000):
     """Return a row of the table for `count` members."""
     probabilities, labels = draw_members(count, images, classes=10)
-    ways = {"SLSQP": by_slsqp, "ours": lambda *given: likelihood_weights(*given)[0]}
+    ways = {"SLSQP": by_slsqp, "ours": likelihood_weights}
     seconds, gaps = dict.fromkeys(ways, np.inf), {}
     for _ in range(REPEATS):
         for name, way in ways.items():
             started = time.perf_counter()
             weights = way(probabilities, labels)
             seconds[name] = min(seconds[name], time.perf_counter() - started)
-            gaps[name] = gap(weights / weights.sum(), probabilities, labels)
+            gaps[name] = duality_gap(weights / weights.sum(), probabilities, labels)
     times = f"{seconds['SLSQP']:.3f} | {seconds['ours']:.4f} | {seconds['SLSQP'] / seconds['ours']:.0f}"
     return f"| {count} | {times} | {gaps['SLSQP']:.0e} | {gaps['ours']:.0e} |"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.error = refuse
-    parser.parse_args()
-    today = datetime.datetime.now(datetime.UTC).date()
-    print(f"{describe_computer()}; {today}; `{shlex.join(['python', *sys.argv])}`\n")
+    print_heading(__doc__)
     print("| members | SLSQP, s | ours, s | times faster | SLSQP's gap | our gap |\n|---:|---:|---:|---:|---:|---:|")
     for count in (2, 4, 8):
         print(compare(count), flush=True)

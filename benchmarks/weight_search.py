@@ -72,12 +72,17 @@ def compare(count, images=10_000, classes=10, step=STEP):
     )
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def print_heading(description):
+    """Take a command line without arguments, and print the machine, the date and the command."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.error = refuse
     parser.parse_args()
     today = datetime.datetime.now(datetime.UTC).date()
-    print(f"{describe_computer()}; {today}; `{shlex.join(['python', *sys.argv])}`; step {STEP}\n")
+    print(f"{describe_computer()}; {today}; `{shlex.join(['python', *sys.argv])}`\n")
+
+
+def main():
+    print_heading(__doc__)
     print("| members | accuracy of each | weightings | plain loop, s | search, s | times faster | best accuracy |")
     print("|---:|:---:|---:|---:|---:|---:|---:|")
     for count in (2, 3, 4):

@@ -38,7 +38,7 @@ from members import (
     stack,
     write_result,
 )
-from methods import FOLDS, WeightedMean, likelihood_weights, make_folds, methods_for
+from methods import FOLDS, WeightedMean, duality_gap, make_folds, methods_for
 from models import RefusedError, read_forms
 from predict import class_names
 from report import Comparison, print_tables, write_files
@@ -132,7 +132,8 @@ def compare(members, seconds, classes, images):
             used = combine.weights
             methods[name]["weights"] = used.tolist()
         methods[name] |= cost(costs, used > 0)
-    methods["likelihood"]["duality_gap"] = likelihood_weights(probabilities["validation"], labels["validation"])[1]
+    weights = np.array(methods["likelihood"]["weights"])
+    methods["likelihood"]["duality_gap"] = duality_gap(weights, probabilities["validation"], labels["validation"])
 
     _, best = score_members(members)
     right = {name: output["test"].argmax(axis=1) == labels["test"] for name, output in outputs.items()}
@@ -171,7 +172,7 @@ def compare(members, seconds, classes, images):
 def find_test_images(member):
     """Return the test images, uint8 (n, height, width, 3), or None if they are no longer there."""
     try:
-        images, labels = load_images(member.data, None)[0]["test"]
+        images, labels = load_images(member.data, member.hold_out)[0]["test"]
     except RefusedError as error:
         print(f"Without a gallery of test images: {error}")
         return None

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from measures import LEAST, tempered
-from members import file_hash, import_script, refuse, written_whole
+from members import file_hash, load_images, refuse, written_whole
 from methods import WeightedMean, geometric_mean
 from models import Form, RefusedError, load_model, refusing, unusable
 
@@ -80,15 +80,8 @@ def read_record(file, chosen):
 # The members as they are
 def test_images(data):
     """Return IMAGES test images of data, uint8 (n, height, width, 3), or None where this computer lacks them."""
-    resnet = import_script("4.ResNet/resnet.py")
-    resnet.DATA = data
-
-    def fail(message):
-        raise RefusedError(message)
-
-    resnet.fail = fail
     try:
-        return resnet.load_data()["test"][0][:IMAGES]
+        return load_images(data, None)[0]["test"][0][:IMAGES]
     except RefusedError:
         return None
 
@@ -318,9 +311,7 @@ def main():
             refuse(f"{out} exists and stays as it is; give another --out")
     method, temperature, members, weights, data = read_record(options.record, options.method)
 
-    print("Loading TensorFlow and the images ...", flush=True)
     images = test_images(data)
-    import_script("6.ResNeXt/resnext.py").quick_groups()
     import keras
     import tensorflow as tf
 

@@ -57,7 +57,8 @@ class Member:
 
     model: the SHA-256 of its file; data: the DATA setting its images came from; split: their hash;
     probabilities and labels: {"validation": ..., "test": ...}, float64 (n, classes) and int64 (n,);
-    form: how it is fed and read, as in ensemble.json, or None for raw pixels and probabilities.
+    form: how it is fed and read, as in ensemble.json, or None for raw pixels and probabilities; hold_out: the HOLD_OUT
+    setting of the split, where it is known.
     """
 
     path: Path
@@ -68,6 +69,7 @@ class Member:
     probabilities: dict
     labels: dict
     form: dict | None = None
+    hold_out: int | None = None
 
 
 def progress(items, text):
@@ -284,6 +286,7 @@ def load_members(paths, data=None, hold_out=None, forms=None, skip_refused=False
                 probabilities,
                 labels,
                 form,
+                None if predictions["hold_out"] is None else int(predictions["hold_out"]),
             )
             first = first or member
             refuse_difference(first, member)
@@ -368,7 +371,7 @@ def seconds_per_thousand(members):
 
 def measure_seconds(member):
     """Return the seconds that a model takes for 1,000 images, as seconds_per_thousand says."""
-    images, _, _ = load_images(member.data, None)
+    images, _, _ = load_images(member.data, member.hold_out)
     import keras
 
     x = np.resize(images["test"][0], (1000, *images["test"][0].shape[1:]))  # fewer are repeated

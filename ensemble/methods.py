@@ -102,12 +102,20 @@ def ancestors_weightings(members):
     return np.column_stack([others, 10 * (members - 1) - others.sum(axis=1)])
 
 
+def duality_gap(weights, probabilities, labels):
+    """Return the nats per image that weights, float (members,) of sum 1, can lack to the greatest likelihood at most.
+
+    With p[m] being what member m gives the label, and r[m] = p[m] / (w . p): max over m of mean(r[m]) - 1.
+    """
+    given = np.maximum(probabilities[:, np.arange(len(labels)), labels], LEAST)
+    return float(max(0.0, (given / (weights @ given)).mean(axis=1).max() - 1))
+
+
 def likelihood_weights(probabilities, labels):
-    """Return the weights of greatest likelihood, float64 (members,), and how far from it they can be at most.
+    """Return the weights of greatest likelihood, float64 (members,).
 
     Maximises the mean of log(sum over m of w[m] * p[m]), p[m] being what member m gives the label, over weights that
-    are not negative and sum to 1: a concave problem. With ratios r[m] = p[m] / (w . p), no weights gain more than
-    max over m of mean(r[m]) - 1 nats per image over w (the duality gap), which is brought below GAP.
+    are not negative and sum to 1: a concave problem. The duality gap is brought below GAP.
 
     Solved by sequential quadratic programming, each step a least-squares problem with weights from 0 up (Kim,
     Carbonetto, Stephens and Anitescu, arXiv 1806.01412): leaving out that they sum to 1, and adding their sum to the
@@ -133,7 +141,7 @@ def likelihood_weights(probabilities, labels):
             length /= 2
         weights = weights + length * (target - weights)
         weights = weights / weights.sum()
-    return weights, float(max(0.0, slopes.max() - 1))
+    return weights
 
 
 def greedy_counts(probabilities, labels):
@@ -215,5 +223,5 @@ def methods_for(members, contests=0):
         methods["grid"] = best_of(weightings(members, steps), most_equal)
     if "ancestor's grid" not in left_out:
         methods["ancestor's grid"] = best_of(ancestors_weightings(members), lambda units: units[0])
-    methods["likelihood"] = weighted(lambda *given: likelihood_weights(*given)[0])
+    methods["likelihood"] = weighted(likelihood_weights)
     return methods | {"greedy": weighted(greedy_counts), "stacking": stacking}, left_out

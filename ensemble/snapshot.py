@@ -61,7 +61,7 @@ SCRIPT = "ensemble/snapshot.py"
 SCHEDULE_SETTINGS = {"SCHEDULE": "cosine", "WARMUP": 0, "SELECT": "last", "EMA": 0.0}  # of both runs
 WAYS = {
     "equal weights": fixed(soft_voting),
-    "likelihood weights": weighted(lambda *given: likelihood_weights(*given)[0]),
+    "likelihood weights": weighted(likelihood_weights),
 }
 
 

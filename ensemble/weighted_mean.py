@@ -43,13 +43,30 @@ def weightings(members, steps):
     return np.column_stack([units, left])
 
 
+def find_rivals(probabilities, labels):
+    """Return what decides whether means are right: leads, what is needed, rivals, and the images that are always right.
+
+    probabilities: float64 (members, n, classes); labels: int64 (n,). A mean is right on an image if the label's lead
+    over every other class, weighted and summed, is at least what is needed: 0, but over classes before the label more,
+    because argmax takes the first of equal classes. Leads are float64 (members, n, classes), needed (n, classes).
+
+    What all members have, their convex mean has too: if the label leads a class in all of them, it does in every mean,
+    and if it leads in none, it never does. So of all images only those on which the members disagree can change, and
+    of their classes only the rivals, bool (n, classes): those that lead the label in some members and not in all.
+    """
+    images, classes = probabilities.shape[1:]
+    leads = probabilities[:, np.arange(images), labels][:, :, np.newaxis] - probabilities
+    needed = np.where(np.arange(classes) < labels[:, np.newaxis], np.finfo(np.float64).smallest_subnormal, 0)
+    lost = leads < needed
+    rivals = lost.any(axis=0)
+    always_right = ~rivals.any(axis=1)
+    rivals[lost.all(axis=0).any(axis=1)] = False  # these images are always wrong
+    return leads, needed, rivals, always_right
+
+
 def contest_count(probabilities, labels):
-    """Return how many pairs of an image and a rival correct_counts decides for each weighting; see there."""
-    leads = probabilities[:, np.arange(len(labels)), labels][:, :, np.newaxis] - probabilities
-    before = np.arange(probabilities.shape[2]) < labels[:, np.newaxis]
-    lost = (leads < 0) | ((leads == 0) & before)
-    rivals, never = lost.any(axis=0), lost.all(axis=0).any(axis=1)
-    return int(rivals[~never].sum())
+    """Return how many pairs of an image and a rival each weighting decides."""
+    return int(find_rivals(probabilities, labels)[2].sum())
 
 
 def correct_counts(probabilities, labels, units, groups):
@@ -58,19 +75,8 @@ def correct_counts(probabilities, labels, units, groups):
     probabilities: float64 (members, n, classes); labels and groups: int64 (n,), groups from 0 up; units: int64 (ways,
     members), from 0 up.
     """
-    images, classes = probabilities.shape[1:]
-    # A mean is right on an image if the label's lead over every other class, weighted and summed, is at least 0;
-    # over classes before the label more than 0, because argmax takes the first of equal classes.
-    leads = probabilities[:, np.arange(images), labels][:, :, np.newaxis] - probabilities
-    needed = np.where(np.arange(classes) < labels[:, np.newaxis], np.finfo(np.float64).smallest_subnormal, 0)
-
-    # What all members have, their convex mean has too: if the label leads a class in all of them, it does in every
-    # mean, and if it leads in none, it never does. So of all images only those on which the members disagree can
-    # change, and of their classes only the rivals: those that lead the label in some members and not in all.
-    lost = leads < needed
-    rivals = lost.any(axis=0)
-    always_right = np.bincount(groups[~rivals.any(axis=1)], minlength=groups.max() + 1)
-    rivals[lost.all(axis=0).any(axis=1)] = False  # these images are always wrong
+    leads, needed, rivals, always_right = find_rivals(probabilities, labels)
+    always_right = np.bincount(groups[always_right], minlength=groups.max() + 1)
     rival_count = rivals.sum(axis=1)
     open_images = np.argsort(-rival_count, kind="stable")[: np.count_nonzero(rival_count)]
     ranked = np.argsort(~rivals[open_images], axis=1, kind="stable")  # rivals before other classes
