@@ -77,6 +77,7 @@ LABEL_SMOOTHING = 0.0  # part of each label that is spread evenly over the class
 AUGMENT = ("flip", "shift")  # any of flip, shift, rotate, cutout, mixup, cutmix
 FILL = "constant"  # what shift and rotate fill in: the mean colour or a reflection, one of constant, reflect
 EMA = 0.0  # above 0, the result is the moving average of the weights with this decay; below 1
+TEST_FLIP = "no"  # the result averages an image's prediction and its mirror image's, one of no, yes
 
 PRECISION = "auto"  # auto: what the GPU or CPU is fast in; one of auto, float32, mixed_float16, mixed_bfloat16
 SELECT = "last"  # the epoch whose weights are kept, best meaning on validation; one of last, best
@@ -379,6 +380,16 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 # Copied from 4.ResNet/resnet.py
+def with_test_flip(model):
+    """Return a model that averages what `model` gives for an image and for its mirror image."""
+    inputs = keras.Input(model.input_shape[1:])
+    mirror = layers.EinsumDense("bhwc,wv->bhvc", inputs.shape[1:], trainable=False)  # an exchange of columns
+    mirrored = mirror(inputs)
+    mirror.set_weights([np.eye(inputs.shape[2])[::-1]])
+    return keras.Model(inputs, layers.Average()([model(inputs), model(mirrored)]))
+
+
+# Copied from 4.ResNet/resnet.py
 def precision():
     """Return the dtype policy: PRECISION, or with auto the one that the first GPU, or else the CPU, is fast in."""
     if PRECISION != "auto":
@@ -447,6 +458,8 @@ def train(settings, folder):
     keras.config.set_dtype_policy("float32")  # whatever trained it, any device can use the result
     result = build_model(x.shape[1:], classes, mean, variance)  # of no strategy
     result.set_weights(checkpoint.best_weights or model.get_weights())
+    record["parameters"] = result.count_params()
+    result = with_test_flip(result) if TEST_FLIP == "yes" else result
     with written_whole(folder / "model.h5") as path:
         result.save(path, include_optimizer=False)
     draw_curves(pd.DataFrame(epochs), folder / "curves.png")
@@ -499,7 +512,6 @@ def write_results(folder, data, epochs, record):
     record |= {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "model": hashlib.sha256((folder / "model.h5").read_bytes()).hexdigest(),
-        "parameters": model.count_params(),
         "classes": model.output_shape[1],
         "images": {part: len(y) for part, (_, y) in data.items()},
         "split": split_hash(data),

@@ -12,7 +12,7 @@ script, settings, seed and epochs, under one cosine. Everything is chosen and le
 is learnt is cross-validated there. The batch-normalisation statistics of averages are taken anew, from training
 images augmented as in training, as the snapshots' own were.
 
-Any setting of the training script may be given too (see its --help), except SCHEDULE, WARMUP, SELECT and EMA.
+Any setting of the training script may be given too (see its --help), except SCHEDULE, WARMUP, SELECT, EMA, TEST_FLIP.
 Writes to runs/NAME/ what every run leaves, cycle-1.h5, ..., swa-2.h5, ..., ema.h5, ensemble.json and ensemble.png;
 and to runs/NAME-single/ the single run. An interrupted run goes on from its last finished epoch when the same
 command is given again.
@@ -58,7 +58,7 @@ BN_IMAGES = 10_000  # augmented training images that give an average its batch-n
 RUN = ""  # name of the run's folder in runs/; if empty, made from the settings on the command line
 
 SCRIPT = "ensemble/snapshot.py"
-SCHEDULE_SETTINGS = {"SCHEDULE": "cosine", "WARMUP": 0, "SELECT": "last", "EMA": 0.0}  # of both runs
+FIXED_SETTINGS = {"SCHEDULE": "cosine", "WARMUP": 0, "SELECT": "last", "EMA": 0.0, "TEST_FLIP": "no"}  # of both runs
 WAYS = {
     "equal weights": fixed(soft_voting),
     "likelihood weights": weighted(likelihood_weights),
@@ -91,11 +91,11 @@ def find_script(architecture):
 
 def set_up(script, own, arguments):
     """Set a script's settings to `own`, {name: value}, and to the arguments; return its own and its run's folder."""
-    vars(script).update(SCHEDULE_SETTINGS | own)
+    vars(script).update(FIXED_SETTINGS | own)
     settings, folder = script.read_settings(arguments)
-    for name, value in SCHEDULE_SETTINGS.items():
+    for name, value in FIXED_SETTINGS.items():
         if settings[name] != value:
-            refuse(f"{name} = {settings[name]!r} would change the schedule, which needs {value!r}; leave it out")
+            refuse(f"{name} = {settings[name]!r} is not for snapshots, which need {value!r}; leave it out")
     return settings, folder
 
 

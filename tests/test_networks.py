@@ -24,6 +24,7 @@ SMALL = {
     "nin": ("2.NIN/nin.py", {"DROPOUT": 0.0}),
     "nin-plain": ("2.NIN/nin.py", {"DROPOUT": 0.0, "BATCH_NORMALISATION": "no"}),
     "vgg": ("3.VGG/vgg.py", {"DEPTH": 11, "DROPOUT": 0.0}),
+    "vgg-quick": ("3.VGG/vgg.py", {"DEPTH": 8}),
     "resnet-v1": ("4.ResNet/resnet.py", {"DEPTH": 8, "VERSION": 1}),
     "resnet-v2": ("4.ResNet/resnet.py", {"DEPTH": 8, "VERSION": 2}),
     "resnet-v1-bottleneck": ("4.ResNet/resnet.py", {"DEPTH": 11, "VERSION": 1, "BOTTLENECK": "yes"}),
@@ -94,6 +95,12 @@ def vgg(depth, classes=10):
     weights = sum(9 * before * filters + filters for before, filters in zip([3, *plan], plan, strict=False))
     weights += 512 * 4096 + 4096 + 4096 * 4096 + 4096 + 4096 * classes + classes  # 32x32 pixels, halved five times
     return parameters(weights, sum(plan) + 2 * 4096)
+
+
+def quick_vgg(classes=10):
+    plan = [32, 64, 64, 256, 256, 256, 256]
+    weights = sum(9 * before * filters for before, filters in zip([3, *plan], plan, strict=False))
+    return parameters(weights + 256 * classes + classes, sum(plan))
 
 
 def resnet(depth, version, bottleneck=False, classes=10, width=1, reduction=None):
@@ -173,6 +180,7 @@ VARIANTS = {
     "NIN": ("2.NIN/nin.py", {"BATCH_NORMALISATION": "no"}, 10, nin(False)),
     "NIN with batch normalisation": ("2.NIN/nin.py", {"BATCH_NORMALISATION": "yes"}, 10, nin(True)),
     **{f"VGG-{depth}": ("3.VGG/vgg.py", {"DEPTH": depth}, 10, vgg(depth)) for depth in (11, 13, 16, 19)},
+    "VGG-8": ("3.VGG/vgg.py", {"DEPTH": 8}, 10, quick_vgg()),
     **{f"ResNet-{depth}": resnet_case(depth) for depth in (8, 20, 32, 44, 56, 110)},
     **{f"original ResNet-{depth}": resnet_case(depth, version=1) for depth in (20, 32, 44, 56, 110)},
     "ResNet-20 for 100 classes": resnet_case(20, classes=100),

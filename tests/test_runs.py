@@ -351,6 +351,23 @@ def test_select_best_keeps_the_weights_of_the_best_epoch(run, tmp_path):
     assert record["validation"]["accuracy"] == pytest.approx(best, abs=1e-6)
 
 
+def test_a_test_flip_averages_an_image_and_its_mirror_image(run, tmp_path):
+    import keras
+
+    command = ("1.LeNet/lenet.py", *QUICK, "--precision", "float32", "--run")
+    run(*command, "plain")
+    run(*command, "flip", "--test-flip", "yes")
+    plain, flip = (keras.models.load_model(tmp_path / f"runs/{it}/model.h5", compile=False) for it in ("plain", "flip"))
+    x, _ = load_script("1.LeNet/lenet.py", DATA="digits").load_data()["test"]
+    expected = (plain.predict(x, verbose=0) + plain.predict(x[:, :, ::-1].copy(), verbose=0)) / 2
+    np.testing.assert_allclose(flip.predict(x, verbose=0), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        np.load(tmp_path / "runs/flip/predictions.npz")["test_probabilities"], expected, atol=1e-6
+    )
+    records = [json.loads((tmp_path / f"runs/{it}/run.json").read_text()) for it in ("plain", "flip")]
+    assert records[0]["parameters"] == records[1]["parameters"] == plain.count_params()
+
+
 def test_a_small_network_learns_the_digits(run, tmp_path):
     run("1.LeNet/lenet.py", "--data", "digits", "--epochs", 15, "--augment", "shift", "--run", "a")
     assert json.loads((tmp_path / "runs/a/run.json").read_text())["test"]["accuracy"] > 0.85

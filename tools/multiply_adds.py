@@ -45,7 +45,7 @@ VARIANTS = {  # script: name, settings, the paper's test error on CIFAR-10 in pe
         ("NIN", {"BATCH_NORMALISATION": "no"}, "8.81", NIN),
         ("NIN with batch normalisation", {"BATCH_NORMALISATION": "yes"}, "", ""),
     ],
-    "3.VGG/vgg.py": [(f"VGG-{depth}", {"DEPTH": depth}, "", "") for depth in (11, 13, 16, 19)],
+    "3.VGG/vgg.py": [(f"VGG-{depth}", {"DEPTH": depth}, "", "") for depth in (8, 11, 13, 16, 19)],
     "4.ResNet/resnet.py": [
         ("ResNet-20, original", {"VERSION": 1, "DEPTH": 20}, "8.75", RESNET),
         ("ResNet-32, original", {"VERSION": 1, "DEPTH": 32}, "7.51", RESNET),

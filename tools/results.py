@@ -83,6 +83,7 @@ NETWORKS = [  # name, as in VARIANTS where it has a paper's error; script, setti
     ("LeNet-5, with weight decay too", "1.LeNet/lenet.py", {"VARIANT": "dp_da_wd"}, "76.23"),
     ("NIN", "2.NIN/nin.py", {"BATCH_NORMALISATION": "no"}, ""),
     ("NIN with batch normalisation", "2.NIN/nin.py", {"BATCH_NORMALISATION": "yes"}, "91.63"),
+    ("VGG-8", "3.VGG/vgg.py", {"DEPTH": 8}, ""),
     ("VGG-11", "3.VGG/vgg.py", {"DEPTH": 11}, ""),
     ("VGG-19", "3.VGG/vgg.py", {"DEPTH": 19}, "93.53"),
     ("ResNet-20, pre-activation", "4.ResNet/resnet.py", {"VERSION": 2, "DEPTH": 20}, "91.82"),
