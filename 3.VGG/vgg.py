@@ -354,7 +354,7 @@ def build_model(shape, classes, mean, variance):
         for filters, size in plan:
             x = layers.Conv2D(filters, 3, padding="same", use_bias=False, **weights)(x)
             x = normalised_relu(layers.MaxPooling2D(2)(x) if size == "pool" else x)
-        return layers.GlobalMaxPooling2D()(x)
+        return layers.GlobalAveragePooling2D()(x)
 
     def stages(x):
         convolutions = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}

@@ -719,6 +719,17 @@ def test_networks_table_has_the_best_run_on_validation_beside_the_figures_of_oth
     assert {row["Ours %"] for name, row in rows.items() if name != "ResNet-20, pre-activation"} == {"not measured"}
 
 
+def test_the_table_of_fast_runs_has_those_named_so_by_their_time(run, tree):
+    slow = changed(RUN, test__accuracy=0.9) | {"seconds": 600.0, "command": "python a.py --epochs 9"}
+    records = {"fast-90": slow, "fast-80": slow | {"seconds": 90.0}, "slow": slow}
+    root = tree(records, {"README.md": f"<!-- results: fast -->\n{END}\n"})
+    run("tools/results.py", root, "--fix")
+    first, second = rows_of((root / "README.md").read_text())
+    assert (first["Minutes"], second["Minutes"]) == ("1.5", "10.0")
+    assert first["Record"] == "[fast-80](results/fast-80.json)" and second["Command"] == "`python a.py --epochs 9`"
+    assert second["Test %"] == "90.00"
+
+
 def test_weights_are_those_of_their_record(run, refused, tree, tmp_path):
     model = tmp_path / "runs" / "a" / "model.h5"
     model.parent.mkdir(parents=True)

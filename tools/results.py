@@ -15,6 +15,7 @@ A table stands in README.md, or in the README.md of a top-level folder, between 
     <!-- results: training -->              every training run; or those of a folder or script only:
     <!-- results: training 4.ResNet -->
     <!-- results: networks -->              the papers', an ancestor's and our test accuracy on CIFAR-10, by network
+    <!-- results: fast -->                  the training runs whose names begin with fast-, with their commands
     <!-- results: ensembles -->             every ensemble, a row for each of its methods
     <!-- results: schedules -->             every comparison of htd/compare.py, a row for each of its schedules
     <!-- results: grids -->                 every grid of htd/grid.py, a row for each pair of L and U
@@ -221,7 +222,7 @@ def markdown(titles, rows, notes):
     texts = [
         title
         for title in titles
-        if title in ("Network", "Ensemble", "Schedule", "Data", "Data of ours", "Run", "Device", "Record")
+        if title in ("Network", "Ensemble", "Schedule", "Data", "Data of ours", "Run", "Command", "Device", "Record")
     ]
     cells = [titles, [":--" if title in texts else "--:" for title in titles]]
     cells += [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in rows]
@@ -299,6 +300,25 @@ def networks_table(records, up):
         rows.append([network_name, paper, f"{ancestor} ({CIFAR_10_CNN})" if ancestor else "", ours, *about])
     titles = ["Network", "Paper %", "Ancestor %", "Ours %", "Data of ours", "Run", "Device", "Record"]
     return markdown(titles, rows, [])
+
+
+def fast_table(records, up):
+    """Return the lines of the table of fast runs, the shortest first. records and up: see training_table."""
+    chosen = {name: record for name, record in records.items() if "settings" in record and name.startswith("fast-")}
+    rows = [
+        [
+            f"{record['seconds'] / 60:.1f}",
+            percent(record["validation"]),
+            percent(record["test"]),
+            name_of_data(record),
+            f"`{record['command']}`",
+            record["device"],
+            links(name, record, up),
+        ]
+        for name, record in sorted(chosen.items(), key=lambda item: item[1]["seconds"])
+    ]
+    titles = ["Minutes", "Validation %", "Test %", "Data", "Command", "Device", "Record"]
+    return markdown(titles, rows, []) if rows else ["", "not measured", ""]
 
 
 def ensembles_table(records, up):
@@ -397,7 +417,13 @@ def grids_table(records, up):
     return markdown(titles, rows, notes) if rows else ["", "not measured", ""]
 
 
-TABLES = {"networks": networks_table, "ensembles": ensembles_table, "schedules": schedules_table, "grids": grids_table}
+TABLES = {
+    "networks": networks_table,
+    "fast": fast_table,
+    "ensembles": ensembles_table,
+    "schedules": schedules_table,
+    "grids": grids_table,
+}
 
 
 def fill(readme, records, root):
