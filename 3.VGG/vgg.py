@@ -5,6 +5,7 @@ Simonyan and Zisserman: Very Deep Convolutional Networks for Large-Scale Image R
     python vgg.py                                                          # VGG-19, 170 epochs on CIFAR-10
     python vgg.py --weights imagenet                                       # from Keras' ImageNet weights
     python vgg.py --data digits --depth 11 --epochs 3 --augment shift      # offline, some minutes on a laptop
+    python vgg.py --depth 8 --schedule cosine --warmup 1 --epochs 20       # the quick network
     python vgg.py --help                                                   # every setting
 
 Needs tensorflow, keras, pandas, scikit-learn, matplotlib and tensorboard. Writes runs/NAME/: model.h5 (takes raw
