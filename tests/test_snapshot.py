@@ -202,12 +202,12 @@ def test_the_table_is_what_the_files_give(finished, models, images, run, tmp_pat
     }
     labels = {part: y for part, (_, y) in images.items()}
     last = {part: np.stack([found["cycle-1"], found["cycle-2"]]) for part, found in predictions.items()}
-    weights, _ = methods.likelihood_weights(last["validation"], labels["validation"])
+    weights = methods.likelihood_weights(last["validation"], labels["validation"])
     folds = methods.make_folds(labels["validation"])
     unseen = np.empty(last["validation"].shape[1:])
     for fold in range(methods.FOLDS):
         own = folds == fold
-        learnt, _ = methods.likelihood_weights(last["validation"][:, ~own], labels["validation"][~own])
+        learnt = methods.likelihood_weights(last["validation"][:, ~own], labels["validation"][~own])
         unseen[own] = np.tensordot(learnt, last["validation"][:, own], axes=1)
     expected = {
         "last snapshot": {part: found["cycle-2"] for part, found in predictions.items()},
