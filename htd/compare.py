@@ -93,6 +93,7 @@ def draw_rates(script, runs, records):
                 axes.stairs(rates, epochs, baseline=None, color=colours[run.variant], label=label)
     highest = run.settings["LEARNING_RATE"]
     logarithmic.set(yscale="log", ylim=(highest / 1e4, 1.5 * highest))
+    logarithmic.yaxis.set_major_formatter(lambda rate, _: f"{rate:g}")
     for axes in (plain, logarithmic):
         axes.set(xlabel="epochs", ylabel="learning rate")
         axes.grid(alpha=0.3)

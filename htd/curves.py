@@ -42,6 +42,7 @@ def draw(script):
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     axes.set(yscale="log", ylim=(1e-5, 1.5))
+    axes.yaxis.set_major_formatter(lambda rate, _: f"{rate:g}")
     return figure
 
 
