@@ -13,8 +13,8 @@ Needs tensorflow, keras, pandas, scikit-learn, matplotlib and tensorboard. Write
 run goes on from its last finished epoch when the same command is given again.
 
 Parameters for 10 classes and 32x32 images: VGG-11 28,187,786, -13 28,373,066, -16 33,687,882, -19 39,002,698. Depth 8
-has 1,980,394; its plan is that of Jordan: 94% on CIFAR-10 in 3.29 Seconds on a Single GPU (arXiv 2404.00498), but its
-first convolution is an ordinary one, of 3x3, that learns.
+has 1,980,394; its plan is that of Jordan: 94% on CIFAR-10 in 3.29 Seconds on a Single GPU (arXiv 2404.00498), but with
+ReLU, a first convolution that learns, and average pooling at the end.
 VGG's paper has no CIFAR-10 results. The recipe is the one of BIGBALLON/cifar-10-cnn, whose VGG-19 has a test accuracy
 of 93.53%. Accuracies we measured: results/.
 """
@@ -61,7 +61,7 @@ HOLD_OUT = 5000  # training images kept for validation, at least 1; no more than
 LIMIT = 0  # train on this many images only, for a quick try; at least 0, which means all
 
 # Differs from 4.ResNet/resnet.py: the paper's networks
-DEPTH = 19  # layers with weights; 8 is the quick network of arXiv 2404.00498; one of 8, 11, 13, 16, 19
+DEPTH = 19  # layers with weights; 8 is a quick network after arXiv 2404.00498; one of 8, 11, 13, 16, 19
 DROPOUT = 0.5  # part of the activations dropped in training, below 1
 WEIGHTS = "random"  # what the convolutions start from (imagenet: depths 16 and 19 alone), one of random, imagenet
 
