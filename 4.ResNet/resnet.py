@@ -33,6 +33,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -381,6 +382,26 @@ def written_whole(path):
     beside.replace(path)
 
 
+@contextmanager
+def locked(folder):
+    """Keep other processes from training in a folder, or fail if one does; where locks are unknown, do nothing."""
+    lock = None
+    try:
+        import fcntl  # not on Windows
+
+        lock = os.open(folder, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        fail(f"{folder} is in training by another process; wait until it is over, or give another --run NAME")
+    except (ImportError, OSError):
+        pass
+    try:
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
 class Checkpoint(keras.callbacks.Callback):
     """After every epoch writes history.csv and backup.npz, which holds all that a resume needs, to `folder`.
 
@@ -393,17 +414,23 @@ class Checkpoint(keras.callbacks.Callback):
         self.past = {"settings": settings, "epochs": [], "best_accuracy": -1.0}
         self.best_weights = []
         if (folder / "backup.npz").exists():
-            with np.load(folder / "backup.npz") as backup:
-                arrays = dict(backup)
-            self.past = json.loads(str(arrays.pop("past")))
-            was = self.past["settings"]
-            changed = [name for name, value in settings.items() if was.get(name) != value]
-            changes = [f"{name} was {was.get(name)}, is {settings[name]}" for name in changed]
-            if changes:
-                fail(f"{folder} is unfinished, but {'; '.join(changes)}. Undo that, or give it another --run NAME")
-            for number, variable in enumerate(variables):
-                variable.assign(arrays.pop(f"variable {number}"))
-            self.best_weights = list(arrays.values())
+            try:
+                self.resume(settings, variables)
+            except (KeyError, ValueError, EOFError, BadZipFile):
+                fail(f"{folder}/backup.npz is damaged or of another network; remove it, and the run starts anew")
+
+    def resume(self, settings, variables):
+        with np.load(self.folder / "backup.npz") as backup:
+            arrays = dict(backup)
+        self.past = json.loads(str(arrays.pop("past")))
+        was = self.past["settings"]
+        changed = [name for name in was | settings if was.get(name) != settings.get(name)]
+        changes = [f"{name} was {was.get(name)}, is {settings.get(name)}" for name in changed]
+        if changes:
+            fail(f"{self.folder} is unfinished, but {'; '.join(changes)}. Undo that, or give it another --run NAME")
+        for number, variable in enumerate(variables):
+            variable.assign(arrays.pop(f"variable {number}"))
+        self.best_weights = [arrays[f"best weight {number}"] for number in range(len(arrays))]
 
     def on_epoch_begin(self, epoch, logs=None):
         self.began = time.perf_counter()
@@ -427,10 +454,10 @@ class Checkpoint(keras.callbacks.Callback):
             self.model.optimizer.learning_rate = plateau_rate([row["val_loss"] for row in self.past["epochs"]])
         arrays = {f"variable {number}": variable.numpy() for number, variable in enumerate(self.kept)}
         arrays |= {f"best weight {number}": array for number, array in enumerate(self.best_weights)}
-        with written_whole(self.folder / "backup.npz") as path:
-            np.savez(path, past=json.dumps(self.past), **arrays)
         with written_whole(self.folder / "history.csv") as path:
             pd.DataFrame(self.past["epochs"]).to_csv(path, index=False)
+        with written_whole(self.folder / "backup.npz") as path:  # last: without it the epoch is repeated
+            np.savez(path, past=json.dumps(self.past), **arrays)
 
 
 def with_test_flip(model):
@@ -455,67 +482,69 @@ def precision():
 
 def train(settings, folder):
     """Train with the settings above, from the last finished epoch if there is one; leave the result in `folder`."""
-    if (folder / "run.json").exists():
-        fail(f"{folder} is finished and stays as it is; for another run give --run NAME or other settings")
     data = load_data()
     (x, y), (x_validation, y_validation) = data["train"], data["validation"]
     classes = 1 + max(int(labels.max()) for _, labels in data.values())
     if len(x) < BATCH_SIZE:
         fail(f"BATCH_SIZE = {BATCH_SIZE} is more than the {len(x)} training images")
     steps = len(x) // BATCH_SIZE
-    mean, variance = colour_moments(x)
-    keras.config.set_dtype_policy(precision())
-    keras.utils.set_random_seed(SEED)
-    record = describe_run(settings)
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    several = tf.distribute.MirroredStrategy([device.name for device in devices]) if len(devices) > 1 else None
-    with (several or tf.distribute.get_strategy()).scope():
-        model = build_model(x.shape[1:], classes, mean, variance)
-        losses = {
-            "crossentropy": keras.losses.CategoricalCrossentropy(label_smoothing=LABEL_SMOOTHING),
-            "focal": keras.losses.CategoricalFocalCrossentropy(label_smoothing=LABEL_SMOOTHING),
-        }
-        rate = LEARNING_RATE if SCHEDULE == "plateau" else EveryStep(learning_rates(steps))
-        ema = {"use_ema": True, "ema_momentum": EMA} if EMA else {}
-        model.compile(
-            optimizer=keras.optimizers.SGD(rate, MOMENTUM, nesterov=True, **ema),
-            loss=losses[LOSS],
-            metrics=["accuracy"],
-            jit_compile=devices[0].device_type == "GPU" and not several,  # slower on a CPU
-        )
-        model.optimizer.build(model.trainable_variables)
-        common = json.loads(json.dumps({**settings, "data and split": split_hash(data)}))
-        checkpoint = Checkpoint(folder, common, [*model.variables, *model.optimizer.variables])
-
     folder.mkdir(parents=True, exist_ok=True)
-    epochs = checkpoint.past["epochs"]
-    print(f"{folder}: {model.count_params():,} parameters, {len(x)} training images, from epoch {len(epochs) + 1}")
-    model.fit(
-        training_batches(x, y, classes, np.uint8(np.round(mean)), len(epochs)),
-        epochs=EPOCHS,
-        initial_epoch=len(epochs),
-        steps_per_epoch=steps,
-        shuffle=False,  # training_batches does
-        validation_data=(x_validation, keras.utils.to_categorical(y_validation, classes)),
-        validation_batch_size=BATCH_SIZE,
-        callbacks=[
-            keras.callbacks.TerminateOnNaN(),
-            checkpoint,
-            *([keras.callbacks.SwapEMAWeights()] if EMA else []),
-            keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
-        ],
-        verbose=1 if sys.stdout.isatty() else 2,
-    )
-    keras.config.set_dtype_policy("float32")  # whatever trained it, any device can use the result
-    result = build_model(x.shape[1:], classes, mean, variance)  # of no strategy
-    result.set_weights(checkpoint.best_weights or model.get_weights())
-    record["parameters"] = result.count_params()
-    result = with_test_flip(result) if TEST_FLIP == "yes" else result
-    with written_whole(folder / "model.h5") as path:
-        result.save(path, include_optimizer=False)
-    draw_curves(pd.DataFrame(epochs), folder / "curves.png")
-    write_results(folder, data, epochs, record)
-    (folder / "backup.npz").unlink()
+    with locked(folder):
+        if (folder / "run.json").exists():
+            fail(f"{folder} is finished and stays as it is; for another run give --run NAME or other settings")
+        mean, variance = colour_moments(x)
+        keras.config.set_dtype_policy(precision())
+        keras.utils.set_random_seed(SEED)
+        record = describe_run(settings)
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        several = tf.distribute.MirroredStrategy([device.name for device in devices]) if len(devices) > 1 else None
+        with (several or tf.distribute.get_strategy()).scope():
+            model = build_model(x.shape[1:], classes, mean, variance)
+            losses = {
+                "crossentropy": keras.losses.CategoricalCrossentropy(label_smoothing=LABEL_SMOOTHING),
+                "focal": keras.losses.CategoricalFocalCrossentropy(label_smoothing=LABEL_SMOOTHING),
+            }
+            rate = LEARNING_RATE if SCHEDULE == "plateau" else EveryStep(learning_rates(steps))
+            ema = {"use_ema": True, "ema_momentum": EMA} if EMA else {}
+            model.compile(
+                optimizer=keras.optimizers.SGD(rate, MOMENTUM, nesterov=True, **ema),
+                loss=losses[LOSS],
+                metrics=["accuracy"],
+                jit_compile=devices[0].device_type == "GPU" and not several,  # slower on a CPU
+            )
+            model.optimizer.build(model.trainable_variables)
+            common = {**settings, "data and split": split_hash(data), "precision": record["precision"]}
+            common = json.loads(json.dumps(common))
+            checkpoint = Checkpoint(folder, common, [*model.variables, *model.optimizer.variables])
+
+        epochs = checkpoint.past["epochs"]
+        print(f"{folder}: {model.count_params():,} parameters, {len(x)} training images, from epoch {len(epochs) + 1}")
+        model.fit(
+            training_batches(x, y, classes, np.uint8(np.round(mean)), len(epochs)),
+            epochs=EPOCHS,
+            initial_epoch=len(epochs),
+            steps_per_epoch=steps,
+            shuffle=False,  # training_batches does
+            validation_data=(x_validation, keras.utils.to_categorical(y_validation, classes)),
+            validation_batch_size=BATCH_SIZE,
+            callbacks=[
+                keras.callbacks.TerminateOnNaN(),
+                checkpoint,
+                *([keras.callbacks.SwapEMAWeights()] if EMA else []),
+                keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
+            ],
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+        keras.config.set_dtype_policy("float32")  # whatever trained it, any device can use the result
+        result = build_model(x.shape[1:], classes, mean, variance)  # of no strategy
+        result.set_weights(checkpoint.best_weights or model.get_weights())
+        record["parameters"] = result.count_params()
+        result = with_test_flip(result) if TEST_FLIP == "yes" else result
+        with written_whole(folder / "model.h5") as path:
+            result.save(path, include_optimizer=False)
+        draw_curves(pd.DataFrame(epochs), folder / "curves.png")
+        write_results(folder, data, epochs, record)
+        (folder / "backup.npz").unlink()
 
 
 def draw_curves(history, path):
@@ -538,14 +567,20 @@ def draw_curves(history, path):
 def describe_run(settings):
     """Return what run.json says of the script, the command, the device and the versions."""
     script = Path(__file__).resolve()
-    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=script.parent, capture_output=True, text=True, check=False)
+    try:
+        git = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=script.parent, capture_output=True, text=True, check=True
+        )
+        commit = git.stdout.strip()
+    except (OSError, subprocess.CalledProcessError):  # there is no git, or no repository
+        commit = None
     gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
     cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     cpu = (re.findall(r"model name\s*: (.+)", cpu) or [platform.machine()])[0]
     return {
         "script": f"{script.parent.name}/{script.name}",
         "script_sha256": hashlib.sha256(script.read_bytes()).hexdigest(),
-        "git_commit": git.stdout.strip() if git.returncode == 0 else None,
+        "git_commit": commit,
         "command": shlex.join(["python", *sys.argv]),
         "settings": settings,
         "precision": keras.config.dtype_policy().name,
@@ -641,3 +676,5 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         print("\nInterrupted. The same command goes on from the last finished epoch.", file=sys.stderr)
         sys.exit(130)
+    except OSError as error:
+        fail(f"{error}; when that is mended, the same command goes on from the last finished epoch")

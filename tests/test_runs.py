@@ -221,8 +221,8 @@ def test_a_run_killed_again_and_again_ends_as_an_unbroken_one(run, tmp_path):
     (tmp_path / "killed_at.py").write_text(KILLED_AT)
     script = ROOT / "4.ResNet/resnet.py"
     folder = tmp_path / "runs" / "broken"
-    # the first backup; the second; the second history; the model (after the last epoch's two files); the record
-    for moment, epochs_kept in ((1, None), (3, 1), (2, 2), (3, 3), (4, 3)):
+    # the first history; the second; the second backup; the model (after the last epoch's two files); the record
+    for moment, epochs_kept in ((1, None), (3, 1), (2, 1), (5, 3), (4, 3)):
         run(tmp_path / "killed_at.py", moment, script, *command, "--run", "broken", status=-signal.SIGKILL)
         assert not (folder / "run.json").exists()
         if epochs_kept is None:
@@ -247,7 +247,7 @@ def test_ctrl_c_then_the_same_command_goes_on_and_another_is_refused(run, refuse
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job ignores it
     )
     folder = tmp_path / "runs/stopped"
-    while not (folder / "history.csv").exists():
+    while not (folder / "backup.npz").exists():
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
@@ -262,6 +262,54 @@ def test_ctrl_c_then_the_same_command_goes_on_and_another_is_refused(run, refuse
     run("1.LeNet/lenet.py", *command[:-1], "unbroken")
     assert same_weights(folder / "model.h5", tmp_path / "runs/unbroken/model.h5")
     assert history(folder) == history(tmp_path / "runs/unbroken")
+
+
+def test_a_folder_is_trained_in_by_one_process_at_a_time(refused, tmp_path):
+    command = ("1.LeNet/lenet.py", "--data", "digits", "--run", "a")
+    process = subprocess.Popen(
+        [sys.executable, ROOT / command[0], *command[1:]], cwd=tmp_path, stdout=subprocess.DEVNULL
+    )
+    folder = tmp_path / "runs/a"
+    while not (folder / "backup.npz").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    assert "runs/a is in training by another process" in refused(*command)
+    assert process.poll() is None
+    process.kill()
+    process.wait()
+    assert "EPOCHS was 200, is 3" in refused(*command, "--epochs", 3)  # no lock is left
+
+
+def test_a_backup_that_cannot_be_used_and_a_folder_that_cannot_be_made_are_one_line(run, refused, tmp_path):
+    command = ("--data", "digits", "--epochs", 2, "--depth", 8, "--run", "a")
+    (tmp_path / "killed_at.py").write_text(KILLED_AT)
+    script, backup = ROOT / "4.ResNet/resnet.py", tmp_path / "runs/a/backup.npz"
+    run(tmp_path / "killed_at.py", 3, script, *command, status=-signal.SIGKILL)
+    whole = backup.read_bytes()
+    edited = tmp_path / "resnet.py"
+    edited.write_text(script.read_text().replace("(16, 32, 64)", "(16, 32, 48)"))
+    for content, with_script in ((whole[:-100], script), (b"", script), (whole, edited)):
+        backup.write_bytes(content)
+        line = refused(with_script, *command)
+        assert "runs/a/backup.npz is damaged or of another network; remove it" in line
+        assert backup.read_bytes() == content
+    with np.load(backup) as arrays:
+        kept = dict(arrays)
+    past = json.loads(str(kept["past"]))
+    for name, value, message in (("CYCLES", 5, "CYCLES was 5, is None"), ("precision", "x", "precision was x, is ")):
+        changed = past | {"settings": past["settings"] | {name: value}}
+        np.savez(backup, **kept | {"past": json.dumps(changed)})
+        assert message in refused(script, *command)
+    shutil.rmtree(tmp_path / "runs")
+    (tmp_path / "runs").write_text("")
+    line = refused(script, *command)
+    assert "runs" in line and "when that is mended, the same command goes on" in line
+
+
+def test_without_git_a_run_has_no_commit(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    run("1.LeNet/lenet.py", *QUICK, "--run", "a")
+    assert json.loads((tmp_path / "runs/a/run.json").read_text())["git_commit"] is None
 
 
 TWO_DEVICES = """
