@@ -10,7 +10,7 @@ not trained again. Prints a table, and writes htd.json, rates.png and accuracy.p
 
 Nothing is chosen on the test images: each run scores them once, when it is over. A difference between schedules is
 the mean over seeds of the pairs' differences, with its 95% interval (Student's t); if that includes 0, it may be
-chance.
+chance. Each interval stands alone: with more schedules it is likelier that one of them is beyond 0 by chance.
 """
 
 import sys
@@ -64,7 +64,7 @@ def verdict(difference):
     """Return a difference in words: whether its interval includes 0."""
     mean, low, high = (None if value is None else 100 * value for value in difference.values())
     if low is None:
-        return f"{mean:+.2f}; of one seed, so it may be chance"
+        return f"{mean:+.2f}; without a spread over seeds, so it may be chance"
     beyond = (
         "beyond the spread of the seeds" if low > 0 or high < 0 else "within the spread of the seeds: may be chance"
     )
@@ -165,4 +165,4 @@ if __name__ == "__main__":
         print("\nInterrupted. The same command goes on from the last finished epochs.", file=sys.stderr)
         sys.exit(130)
     except OSError as error:
-        refuse(f"{error.filename} cannot be read or written: {error.strerror}")
+        refuse(f"{error}; when that is mended, the same command goes on from the last finished epochs")

@@ -111,4 +111,4 @@ if __name__ == "__main__":
         print("\nInterrupted. The same command goes on from the last finished epochs.", file=sys.stderr)
         sys.exit(130)
     except OSError as error:
-        refuse(f"{error.filename} cannot be read or written: {error.strerror}")
+        refuse(f"{error}; when that is mended, the same command goes on from the last finished epochs")

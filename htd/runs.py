@@ -63,7 +63,7 @@ def read_script(path):
     file = Path(path).resolve() if Path(path).is_file() else ROOT / path
     if not file.is_file():
         refuse(f"there is no script {path}; give one such as --script 4.ResNet/resnet.py")
-    if "\ndef learning_rates(" not in file.read_text(encoding="utf-8"):
+    if "\ndef learning_rates(" not in file.read_text(encoding="utf-8", errors="replace"):
         refuse(
             f"{path} has no learning_rates, as the training scripts have; give --script 4.ResNet/resnet.py or the like"
         )
@@ -143,18 +143,32 @@ def train_all(script, runs, parallel):
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     width = shutil.get_terminal_size().columns - 1
-    waiting = [run for run in runs if read_result(run) is None]
-    print(f"{len(runs)} runs of {script.__name__}, of which {len(runs) - len(waiting)} are finished", flush=True)
-    running, shown = [], ""  # running: [run, process, what it wrote on stderr]
+    records = {}  # by the run's place in runs
+
+    def take(run, record):
+        first = next(iter(records), None)
+        if first is not None and record["split"] != records[first]["split"]:
+            refuse(
+                f"{runs[first].folder} and {run.folder} had different images; move one away, and it is trained again"
+            )
+        records[runs.index(run)] = record
+
+    for run in runs:
+        if record := read_result(run):
+            take(run, record)
+    waiting = [run for place, run in enumerate(runs) if place not in records]
+    print(f"{len(runs)} runs of {script.__name__}, of which {len(records)} are finished", flush=True)
+    running, shown = [], ""  # running: [run, process, what it wrote on stderr, whether it has its images]
     try:
         while waiting or running:
-            while waiting and len(running) < parallel:
-                running.append([waiting[0], start(script, waiting.pop(0)), b""])
+            # one after the other: Keras unpacks a data set each time that it is loaded
+            while waiting and len(running) < parallel and all(entry[3] for entry in running):
+                running.append([waiting[0], start(script, waiting.pop(0)), b"", False])
             time.sleep(0.2)
             for entry in list(running):
-                run, process, _ = entry
+                run, process, *_ = entry
                 ended = process.poll() is not None
-                process.stdout.read()  # so that the pipe does not fill
+                entry[3] |= bool(process.stdout.read())  # its first words come later than its images
                 entry[2] += process.stderr.read() or b""
                 if ended:
                     running.remove(entry)
@@ -162,6 +176,7 @@ def train_all(script, runs, parallel):
                     if process.returncode:
                         fail_as(run, process, entry[2])
                     record = read_result(run)
+                    take(run, record)
                     scored = f"validation accuracy {record['validation']['accuracy']:.2%}"
                     print(f"{run.folder}: {scored}, {record['seconds'] / 60:.1f} minutes", flush=True)
             states = [
@@ -173,15 +188,11 @@ def train_all(script, runs, parallel):
                 print(f"\r{state:{width}.{width}}", end="", flush=True)
                 shown = state
     finally:
-        for _, process, _ in running:
+        for _, process, *_ in running:
             process.terminate()
-        for _, process, _ in running:
+        for _, process, *_ in running:
             process.wait()
-    records = [read_result(run) for run in runs]
-    for run, record in zip(runs, records, strict=True):
-        if record["split"] != records[0]["split"]:
-            refuse(f"{runs[0].folder} and {run.folder} had different images; move one away, and it is trained again")
-    return records
+    return [records[place] for place in range(len(runs))]
 
 
 # Figures
@@ -213,12 +224,12 @@ def plus_minus(accuracies):
 def paired_difference(records, baseline):
     """Return mean, low and high of the test accuracies less those of the baseline's runs with the same seeds.
 
-    low and high: the 95% interval of Student's t over the seeds; None with one seed, whose spread is unknown.
+    low and high: the 95% interval of Student's t over the seeds; None where they show no spread, as one seed does.
     """
     pairs = zip(records, baseline, strict=True)
     differences = np.array([own["test"]["accuracy"] - other["test"]["accuracy"] for own, other in pairs])
     mean, count = float(differences.mean()), len(differences)
-    if count == 1:
+    if np.ptp(differences) < 1e-9:
         return {"mean": mean, "low": None, "high": None}
     reach = float(stats.t.ppf(0.975, count - 1) * differences.std(ddof=1) / np.sqrt(count))
     return {"mean": mean, "low": mean - reach, "high": mean + reach}

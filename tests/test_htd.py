@@ -231,6 +231,18 @@ def test_grid(run, tmp_path):
     assert imread(result.with_name("grid.png")).std() > 0.05
 
 
+def test_equal_differences_have_no_interval():
+    compare = load_script("htd/compare.py")
+    first, second = (
+        [{"test": {"accuracy": correct / 360}} for correct in counts] for counts in ((300, 310), (301, 311))
+    )
+    found = runs.paired_difference(second, first)
+    assert found == {"mean": pytest.approx(1 / 360), "low": None, "high": None}
+    assert compare.verdict(found) == "+0.28; without a spread over seeds, so it may be chance"
+    second[0]["test"]["accuracy"] = 302 / 360
+    assert runs.paired_difference(second, first)["low"] < 0
+
+
 # Refusals
 def refusal(capsys, function, *arguments):
     """Call a function that must refuse with one line; return that line."""
@@ -317,6 +329,18 @@ def test_a_run_that_fails_ends_the_others_and_says_why(run, tmp_path, way, lines
     for line, beginning in zip(done.stderr.strip().splitlines(), lines, strict=True):
         assert line.startswith(beginning)
     assert not processes_with(script.name) and not (tmp_path / "runs").exists()
+
+
+def test_a_run_starts_when_the_one_before_it_has_its_images(run, tmp_path):
+    """The first is silent for a second, as a script is until it has loaded them."""
+    script = tmp_path / "stand_in.py"
+    way = "Path('second').write_text(str(time.time())); sys.exit('enough')"
+    silence = 'if __name__ == "__main__":\n    if "--seed=0" in sys.argv:\n        time.sleep(1)\n'
+    silence += '        Path("first").write_text(str(time.time()))\n'
+    script.write_text(STAND_IN.replace("WAY", way).replace('if __name__ == "__main__":\n', silence))
+    run("htd/compare.py", "--script", script, "--parallel", 2, "--seeds", 2, "--schedules", "step", status=2)
+    first, second = (float((tmp_path / name).read_text()) for name in ("first", "second"))
+    assert first < second
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
