@@ -9,8 +9,9 @@ LEARNING_RATE to 0 along a cosine, moving at every step. For every k the last k 
 weights and by those of greatest likelihood, and set beside averages of the same run's weights, over the last k
 snapshots (SWA, arXiv 1803.05407) and over all steps, exponentially (EMA); and beside a single run of the same
 script, settings, seed and epochs, under one cosine. Everything is chosen and learnt on the validation images; what
-is learnt is cross-validated there. The batch-normalisation statistics of averages are taken anew, from training
-images augmented as in training, as the snapshots' own were.
+is learnt is cross-validated there. Gains over the single run have a 95% interval (paired bootstrap) and the p of
+McNemar's test, adjusted by Holm for the number of rows. The batch-normalisation statistics of averages are taken
+anew, from training images augmented as in training, as the snapshots' own were.
 
 Any setting of the training script may be given too (see its --help), except SCHEDULE, WARMUP, SELECT, EMA, TEST_FLIP.
 Writes to runs/NAME/ what every run leaves, cycle-1.h5, ..., swa-2.h5, ..., ema.h5, ensemble.json and ensemble.png;
@@ -29,6 +30,7 @@ import numpy as np
 import pandas as pd
 from compare import compare_right
 from matplotlib.figure import Figure
+from measures import holm
 from members import (
     PARTS,
     ROOT,
@@ -214,9 +216,9 @@ def is_finished(folder, settings):
     return True
 
 
-def train_cycles(script, settings, folder, data):
-    """Train the snapshots, unless they are, and write the averages that are not there yet."""
-    if not is_finished(folder, settings):
+def train_cycles(script, settings, folder, data, finished):
+    """Train the snapshots, unless that is finished, and write the averages that are not there yet."""
+    if not finished:
         script.learning_rates = lambda steps: cyclic_rates(script.EPOCHS * steps, script.CYCLES, script.LEARNING_RATE)
         script.load_data = lambda: data
         script.Checkpoint = snapshot_checkpoint(script, data)
@@ -267,14 +269,14 @@ def print_table(rows, best, data, counts):
     print(f"\n{data}: {counts[0]:,} validation images, {counts[1]:,} test images\n")
     width = max(map(len, rows)) + 2
     print(f"{'':{width}}{'accuracy, %':>20}{'loss':>21}   test accuracy over the single run,")
-    print(f"{'':{width}}{'validation':>12}{'test':>8}{'validation':>13}{'test':>8}   points [95%]             p")
+    print(f"{'':{width}}{'validation':>12}{'test':>8}{'validation':>13}{'test':>8}   points [95%]        p, Holm")
     for name, row in rows.items():
         line = f"{name + (' *' if name == best else ''):{width}}"
         line += f"{100 * row['validation']['accuracy']:12.2f}{100 * row['test']['accuracy']:8.2f}"
         line += f"{row['validation']['loss']:13.4f}{row['test']['loss']:8.4f}"
         if "over_single_run" in row:
             gain, low, high = (100 * row["over_single_run"][part] for part in ("gain", "low", "high"))
-            line += f"   {gain:+5.2f} [{low:+5.2f}, {high:+5.2f}] {row['over_single_run']['p']:6.3f}"
+            line += f"   {gain:+5.2f} [{low:+5.2f}, {high:+5.2f}] {row['over_single_run']['adjusted_p']:6.3f}"
         print(line)
 
 
@@ -338,8 +340,9 @@ def compare_all(script, steps, folder, single):
     for name, row in methods.items():
         if name in weights:
             row["weights"] = weights[name].tolist()
-        if name != "single run":
-            row["over_single_run"] = compare_right(right[name], right["single run"])
+    others = {name: compare_right(right[name], right["single run"]) for name in methods if name != "single run"}
+    for (name, gain), p in zip(others.items(), holm([gain["p"] for gain in others.values()]), strict=True):
+        methods[name]["over_single_run"] = gain | {"adjusted_p": float(p)}
 
     def merit(name):
         return methods[name]["validation"]["accuracy"], -methods[name]["validation"]["loss"]
@@ -396,13 +399,16 @@ def main():
         refuse(
             f"a class has {fewest} validation images; cross-validation needs {FOLDS} of each: give a larger --hold-out"
         )
-    train_cycles(script, settings | {name: own[name] for name in ("CYCLES", "EMA_DECAY", "BN_IMAGES")}, folder, data)
-
-    alone = open_script(path)  # afresh: the other one has another learning rate and checkpoint
+    settings |= {name: own[name] for name in ("CYCLES", "EMA_DECAY", "BN_IMAGES")}
+    finished = is_finished(folder, settings)
+    alone = open_script(path)  # afresh: the other one gets another learning rate and checkpoint
     single = folder.with_name(f"{folder.name}-single")
-    settings, _ = set_up(alone, own | {"RUN": single.name}, rest)
-    if not is_finished(single, settings):
-        alone.train(settings, single)
+    settings_alone, _ = set_up(alone, own | {"RUN": single.name}, rest)
+    alone_is_finished = is_finished(single, settings_alone)
+
+    train_cycles(script, settings, folder, data, finished)
+    if not alone_is_finished:
+        alone.train(settings_alone, single)
     alone.keras.backend.clear_session()
     steps = script.EPOCHS * (len(data["train"][1]) // script.BATCH_SIZE)
     compare_all(script, steps, folder, single)
@@ -414,3 +420,5 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         print("\nInterrupted. The same command goes on from the last finished epoch.", file=sys.stderr)
         sys.exit(130)
+    except OSError as error:
+        refuse(f"{error}; when that is mended, the same command goes on from the last finished epoch")

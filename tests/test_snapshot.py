@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import sys
 
@@ -218,7 +219,7 @@ def test_the_table_is_what_the_files_give(finished, models, images, run, tmp_pat
         "single run": {part: found["single"] for part, found in predictions.items()},
     }
     assert list(record["methods"]) == list(expected)
-    alone = expected["single run"]["test"].argmax(axis=1) == labels["test"]
+    alone, p_values = expected["single run"]["test"].argmax(axis=1) == labels["test"], {}
     for name, outputs in expected.items():
         row = record["methods"][name]
         for part, output in outputs.items():
@@ -230,10 +231,15 @@ def test_the_table_is_what_the_files_give(finished, models, images, run, tmp_pat
             right = outputs["test"].argmax(axis=1) == labels["test"]
             assert row["over_single_run"]["gain"] == pytest.approx(right.mean() - alone.mean())
             assert row["over_single_run"]["p"] == pytest.approx(measures.mcnemar(right, alone))
+            p_values[name] = row["over_single_run"]["p"]
         shown = next(line for line in printed.splitlines() if line.startswith((f"{name}  ", f"{name} *")))
         for part in ("validation", "test"):
             assert f"{100 * row[part]['accuracy']:.2f}" in shown and f"{row[part]['loss']:.4f}" in shown
     np.testing.assert_allclose(record["methods"]["last 2, likelihood weights"]["weights"], weights, atol=1e-4)
+    highest = 0.0  # Holm: the smallest p times the number of rows, the next times one less, ...; never falling
+    for left, name in zip(range(len(p_values), 0, -1), sorted(p_values, key=p_values.get), strict=True):
+        highest = max(highest, min(1.0, left * p_values[name]))
+        assert record["methods"][name]["over_single_run"]["adjusted_p"] == pytest.approx(highest)
     best = max(expected, key=lambda name: record["methods"][name]["validation"]["accuracy"])
     assert record["methods"][record["best_on_validation"]]["validation"] == record["methods"][best]["validation"]
     assert f"\n{record['best_on_validation']} *" in printed
@@ -260,13 +266,13 @@ def test_a_run_killed_again_and_again_ends_as_an_unbroken_one(finished, run, lin
         with np.load(folder / "backup.npz") as backup:
             assert len(json.loads(str(backup["past"]))["epochs"]) == epochs
 
-    # the first epoch's backup and history, the second's snapshot and backup
+    # the first epoch's history and backup, the second's snapshot and history
     with monkeypatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT / "ensemble"))
         run(tmp_path / "killed_at.py", 4, ROOT / SCRIPT, *COMMAND, status=-signal.SIGKILL)
     is_left(["cycle-1.h5"], 1)
 
-    # a snapshot, three backups and histories, a snapshot, ema.h5
+    # a snapshot, three histories and backups, a snapshot, ema.h5
     written = []
 
     def fsync(file):
@@ -304,6 +310,13 @@ def test_a_finished_run_stays_and_another_of_its_name_is_refused(finished, lines
     assert status == 2 and line.count("\n") == 1
     assert "runs/a is finished, but" in line and "EMA_DECAY was 0.9, is 0.5" in line and "SEED was 0, is 1" in line
     assert {path: path.stat().st_mtime_ns for path in cwd.rglob("*") if path.is_file()} == before
+
+
+def test_a_finished_single_run_of_other_settings_is_refused_before_the_cycles(finished, lines, tmp_path):
+    shutil.copytree(finished[0].with_name("a-single"), tmp_path / "runs/a-single")
+    status, _, line = lines(*COMMAND, "--seed", 1)
+    assert status == 2 and "runs/a-single is finished, but SEED was 0, is 1" in line
+    assert not (tmp_path / "runs/a").exists()
 
 
 BAD = [
