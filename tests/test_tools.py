@@ -833,6 +833,9 @@ def test_add_copies_a_finished_record_once(run, refused, tmp_path):
         (changed(SCHEDULES, schedules__tanh__test__mean=85.0), "has 85.0 as schedules['tanh'].test.mean, which cannot"),
         (changed(SCHEDULES, training__settings__EPOCHS=None), "bad.json lacks training.settings.EPOCHS"),
         (changed(GRID, grid__chosen__test=None), "bad.json lacks grid.chosen.test"),
+        (changed(GRID, runs=[{}]), "bad.json lacks runs[0].seed"),
+        (changed(SCHEDULES, schedules__tanh__difference=[]), "difference, which must be a group of values"),
+        (changed(ENSEMBLE, **{"methods__soft voting__over_best": {}}), "lacks methods['soft voting'].over_best.low"),
         (changed(GRID, grid__cells=[{"from": -6, "to": -3}]), "has -3 as grid, pair 0: to, which cannot be"),
     ],
 )
@@ -996,10 +999,12 @@ def test_minutes_are_those_of_the_epochs_so_far(run, refused, tmp_path):
     folder = tmp_path / "runs" / "a"
     folder.mkdir(parents=True)
     (folder / "history.csv").write_text("epoch,val_accuracy,seconds\n1,0.25,90\n2,0.75,30\n")
-    (folder / "run.json").write_text(json.dumps({"test": {"accuracy": 0.7}, "device": "a computer"}))
+    record = {"validation": {"accuracy": 0.8}, "test": {"accuracy": 0.7}, "device": "a computer"}
+    (folder / "run.json").write_text(json.dumps(record))
     (axes,) = minutes.draw({"a": minutes.read_run(folder)}).axes
-    curve, star = axes.lines
+    curve, circle, star = axes.lines
     assert curve.get_xydata().tolist() == [[1.5, 25], [2.0, 75]]
+    assert circle.get_xydata().tolist() == [[2.0, pytest.approx(80)]]
     assert star.get_xydata().tolist() == [[2.0, pytest.approx(70)]]
     assert "a: 70.00% on test after 2.0 minutes" in axes.get_legend().get_texts()[0].get_text()
     assert "a computer" in axes.get_title()
@@ -1007,6 +1012,10 @@ def test_minutes_are_those_of_the_epochs_so_far(run, refused, tmp_path):
     drawn = (tmp_path / "minutes.png").read_bytes()
     assert drawn.startswith(b"\x89PNG")
     assert "minutes.png: give the name" in refused("tools/minutes.py", "runs/a", "--out", "minutes.png")
-    (folder / "run.json").unlink()
-    assert "runs/a is no finished run" in refused("tools/minutes.py", "runs/a", "--out", "b.png")
+    assert "have one name: a, a" in refused("tools/minutes.py", "runs/a", "runs/../runs/a", "--out", "b.png")
+    for name in ("history.csv", "run.json"):
+        kept = (folder / name).read_text()
+        (folder / name).write_text(kept.partition("\n")[0] if name == "history.csv" else "")
+        assert "runs/a is no finished run" in refused("tools/minutes.py", "runs/a", "--out", "b.png")
+        (folder / name).write_text(kept)
     assert (tmp_path / "minutes.png").read_bytes() == drawn

@@ -3,7 +3,8 @@
     python tools/minutes.py runs/fast-86 runs/fast-89 --out minutes.png
 
 Shows each finished run's accuracy on the validation images after every epoch, from its history.csv, against the minutes
-until then; and, at the end, on the test images, from its run.json.
+until then; and, at the end, that of the saved model on validation and test images, from its run.json. The saved model
+can be better than the network was in the last epoch: by the average of an image and its mirror image, for one.
 """
 
 import argparse
@@ -21,7 +22,10 @@ def read_run(folder):
         history = pd.read_csv(folder / "history.csv")
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         history["minutes"] = history["seconds"].cumsum() / 60
-        return history[["minutes", "val_accuracy"]], {"test": record["test"]["accuracy"], "device": record["device"]}
+        if history.empty:
+            raise ValueError
+        scores = {part: record[part]["accuracy"] for part in ("validation", "test")}
+        return history[["minutes", "val_accuracy"]], scores | {"device": record["device"]}
     except (OSError, ValueError, KeyError, TypeError):
         refuse(f"{folder} is no finished run: it needs history.csv and run.json")
 
@@ -31,11 +35,14 @@ def draw(runs):
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot()
     for name, (history, record) in runs.items():
-        label = f"{name}: {100 * record['test']:.2f}% on test after {history['minutes'].iloc[-1]:.1f} minutes"
+        end = history["minutes"].iloc[-1]
+        label = f"{name}: {100 * record['test']:.2f}% on test after {end:.1f} minutes"
         (line,) = axes.plot(history["minutes"], 100 * history["val_accuracy"], ".-", label=label)
-        axes.plot(history["minutes"].iloc[-1], 100 * record["test"], "*", color=line.get_color(), markersize=12)
+        axes.plot(end, 100 * record["validation"], "o", color=line.get_color(), markerfacecolor="none", markersize=8)
+        axes.plot(end, 100 * record["test"], "*", color=line.get_color(), markersize=12)
     axes.set(xlabel="minutes of training", ylabel="accuracy, %")
-    axes.set_title(f"Validation accuracy by epoch; star: test accuracy\n{', '.join(devices(runs))}", fontsize=10)
+    title = "Validation accuracy by epoch; of the saved model, circle: validation, star: test"
+    axes.set_title(f"{title}\n{', '.join(devices(runs))}", fontsize=10)
     axes.legend(loc="lower right", fontsize=8)
     axes.grid(alpha=0.3)
     return figure
@@ -56,7 +63,10 @@ def main():
     options = parser.parse_args()
     if options.out.suffix != ".png" or options.out.exists():
         refuse(f"--out {options.out}: give the name of a .png file that does not exist yet")
-    figure = draw({folder.name: read_run(folder) for folder in options.runs})
+    names = [folder.resolve().name for folder in options.runs]
+    if len(set(names)) < len(names):
+        refuse(f"two of the folders have one name: {', '.join(names)}; give each once")
+    figure = draw({name: read_run(folder) for name, folder in zip(names, options.runs, strict=True)})
     try:
         with written_whole(options.out) as path:
             figure.savefig(path, dpi=110)

@@ -63,6 +63,7 @@ OF_TRAINING = {
 OF_ENSEMBLE = {"script": str, "command": str, "data": str, "members": list, "methods": dict, "device": str}
 OF_MEMBER = {"path": str, "model": str, "validation.accuracy": float, "test.accuracy": float}
 OF_METHOD = {"validation.accuracy": float, "test.accuracy": float}
+OF_INTERVAL = {"low": float, "high": float}
 OF_COMPARISON = {
     "script": str,
     "command": str,
@@ -108,7 +109,8 @@ NETWORKS = [  # name, as in VARIANTS where it has a paper's error; script, setti
 
 # Records
 def check_fields(record, fields, file, within=""):
-    """Fail unless the record has every field, of its kind: a number from 0 up (but for L), an accuracy at most 1."""
+    """Fail unless the record has every field, of its kind: a number from 0 up (but for L and intervals), an accuracy
+    at most 1."""
     for field, kind in fields.items():
         value = record
         for name in field.split("."):
@@ -119,7 +121,7 @@ def check_fields(record, fields, file, within=""):
         if not isinstance(value, kinds) or isinstance(value, bool):
             refuse(f"{file} has {value!r} as {within}{field}, which must be {KINDS[kind]}; record a finished run")
         limit = 1 if field in OF_SEEDS or field.endswith("accuracy") else math.inf
-        least = -math.inf if field == "from" else 0
+        least = -math.inf if field in ("from", *OF_INTERVAL) else 0
         if kind in (int, float) and not (least <= value <= limit and math.isfinite(value)):
             refuse(f"{file} has {value!r} as {within}{field}, which cannot be; record a finished run")
 
@@ -143,6 +145,8 @@ def read_record(file):
             check_fields(row, {"validation": dict, "test": dict, "seconds": float}, file, f"schedules[{schedule!r}].")
             for part in ("validation", "test"):
                 check_fields(row[part], OF_SEEDS, file, f"schedules[{schedule!r}].{part}.")
+            if "difference" in row:
+                check_fields(row, {"difference": dict}, file, f"schedules[{schedule!r}].")
     elif "grid" in record:
         check_fields(record, {**OF_COMPARISON, "grid.cells": list, "grid.chosen.test": dict}, file)
         check_fields(record["grid"]["chosen"]["test"], OF_SEEDS, file, "grid.chosen.test.")
@@ -159,6 +163,11 @@ def read_record(file):
                 check_fields(member, {"weight": float}, file, f"members[{number}].")
         for method, scores in record["methods"].items():
             check_fields(scores, OF_METHOD, file, f"methods[{method!r}].")
+            if "over_best" in scores:
+                check_fields(scores["over_best"], OF_INTERVAL, file, f"methods[{method!r}].over_best.")
+    if "schedules" in record or "grid" in record:
+        for number, run in enumerate(record["runs"]):
+            check_fields(run, {"seed": int}, file, f"runs[{number}].")
     return record
 
 
