@@ -702,6 +702,29 @@ def test_ensembles_table_says_what_the_records_say(run, tree):
     assert rows_of((root / "README.md").read_text())[2]["95% interval"] == "-0.42 to +2.42"
 
 
+def test_the_table_of_snapshots_has_each_and_what_is_made_of_them(run, tree):
+    gain = {"gain": -0.0057, "low": -0.011, "high": 0.00041, "p": 0.02, "adjusted_p": 0.0604}
+    methods = {
+        "last snapshot": {"validation": {"accuracy": 0.70}, "test": {"accuracy": 0.95}, "over_single_run": gain},
+        "single run": {"validation": {"accuracy": 0.72}, "test": {"accuracy": 0.9557}},
+    }
+    record = changed(ENSEMBLE, script="ensemble/snapshot.py", methods=methods) | {"best_on_validation": "single run"}
+    root = tree({}, {"README.md": f"<!-- results: snapshots -->\n{END}\n", "b/README.md": ""})
+    run("tools/results.py", root, "--fix")
+    assert "\n\nnot measured\n\n" in (root / "README.md").read_text()
+    tree({**RUNS, "vote": ENSEMBLE, "cycles": record}, {"b/README.md": f"<!-- results: ensembles -->\n{END}\n"})
+    run("tools/results.py", root, "--fix")
+    text = (root / "README.md").read_text()
+    assert [tuple(row.values())[:1] + tuple(row.values())[2:6] for row in rows_of(text)] == [
+        ("snapshot 1", "80.00", "91.00", "", ""),
+        ("snapshot 2", "85.00", "75.00", "", ""),
+        ("last snapshot", "70.00", "95.00", "-0.57 [-1.10, +0.04]", "0.060"),
+        ("single run, best on validation", "72.00", "95.57", "", ""),
+    ]
+    assert "- cycles: `python ensemble/voting.py a.h5 b.h5 c.h5`; on AMD EPYC, 2 cores" in text
+    assert "cycles" not in (root / "b/README.md").read_text()
+
+
 def test_networks_table_has_the_best_run_on_validation_beside_the_figures_of_others(run, tree):
     settings = RUN["settings"] | {"DEPTH": 20}
     good = changed(RUN, validation__accuracy=0.9, test__accuracy=0.8) | {"settings": settings | {"VERSION": 2}}
@@ -836,6 +859,7 @@ def test_add_copies_a_finished_record_once(run, refused, tmp_path):
         (changed(GRID, runs=[{}]), "bad.json lacks runs[0].seed"),
         (changed(SCHEDULES, schedules__tanh__difference=[]), "difference, which must be a group of values"),
         (changed(ENSEMBLE, **{"methods__soft voting__over_best": {}}), "lacks methods['soft voting'].over_best.low"),
+        (changed(ENSEMBLE, **{"methods__soft voting__over_single_run": {"low": 0.0}}), "over_single_run.high; record"),
         (changed(GRID, grid__cells=[{"from": -6, "to": -3}]), "has -3 as grid, pair 0: to, which cannot be"),
     ],
 )

@@ -17,6 +17,7 @@ A table stands in README.md, or in the README.md of a top-level folder, between 
     <!-- results: networks -->              the papers', an ancestor's and our test accuracy on CIFAR-10, by network
     <!-- results: fast -->                  the training runs whose names begin with fast-, with their commands
     <!-- results: ensembles -->             every ensemble, a row for each of its methods
+    <!-- results: snapshots -->             every run of ensemble/snapshot.py, and what is made of its snapshots
     <!-- results: schedules -->             every comparison of htd/compare.py, a row for each of its schedules
     <!-- results: grids -->                 every grid of htd/grid.py, a row for each pair of L and U
     <!-- end of results -->
@@ -64,6 +65,7 @@ OF_ENSEMBLE = {"script": str, "command": str, "data": str, "members": list, "met
 OF_MEMBER = {"path": str, "model": str, "validation.accuracy": float, "test.accuracy": float}
 OF_METHOD = {"validation.accuracy": float, "test.accuracy": float}
 OF_INTERVAL = {"low": float, "high": float}
+OF_GAIN = OF_INTERVAL | {"gain": float, "adjusted_p": float}
 OF_COMPARISON = {
     "script": str,
     "command": str,
@@ -76,7 +78,9 @@ OF_COMPARISON = {
 }
 OF_SEEDS = {"mean": float, "median": float, "best": float}
 OF_PAIR = {"from": float, "to": float, "validation": dict}
+TEXTS = ("Network", "Ensemble", "Made of", "Schedule", "Data", "Data of ours", "Run", "Command", "Device", "Record")
 KINDS = {str: "a text", int: "a whole number", float: "a number", list: "a list", dict: "a group of values"}
+SNAPSHOT = "ensemble/snapshot.py"
 CIFAR_10_CNN = "[cifar-10-cnn](https://github.com/BIGBALLON/cifar-10-cnn)"
 NETWORKS = [  # name, as in VARIANTS where it has a paper's error; script, settings, test accuracy in CIFAR_10_CNN
     ("LeNet-5, plain", "1.LeNet/lenet.py", {"VARIANT": "plain"}, "58.48"),
@@ -121,7 +125,7 @@ def check_fields(record, fields, file, within=""):
         if not isinstance(value, kinds) or isinstance(value, bool):
             refuse(f"{file} has {value!r} as {within}{field}, which must be {KINDS[kind]}; record a finished run")
         limit = 1 if field in OF_SEEDS or field.endswith("accuracy") else math.inf
-        least = -math.inf if field in ("from", *OF_INTERVAL) else 0
+        least = -math.inf if field in ("from", "gain", *OF_INTERVAL) else 0
         if kind in (int, float) and not (least <= value <= limit and math.isfinite(value)):
             refuse(f"{file} has {value!r} as {within}{field}, which cannot be; record a finished run")
 
@@ -165,6 +169,8 @@ def read_record(file):
             check_fields(scores, OF_METHOD, file, f"methods[{method!r}].")
             if "over_best" in scores:
                 check_fields(scores["over_best"], OF_INTERVAL, file, f"methods[{method!r}].over_best.")
+            if "over_single_run" in scores:
+                check_fields(scores["over_single_run"], OF_GAIN, file, f"methods[{method!r}].over_single_run.")
     if "schedules" in record or "grid" in record:
         for number, run in enumerate(record["runs"]):
             check_fields(run, {"seed": int}, file, f"runs[{number}].")
@@ -228,11 +234,7 @@ def links(name, record, up):
 
 def markdown(titles, rows, notes):
     """Return the lines of a table, its first columns of text, and of the list below it; "|" in cells escaped."""
-    texts = [
-        title
-        for title in titles
-        if title in ("Network", "Ensemble", "Schedule", "Data", "Data of ours", "Run", "Command", "Device", "Record")
-    ]
+    texts = [title for title in titles if title in TEXTS]
     cells = [titles, [":--" if title in texts else "--:" for title in titles]]
     cells += [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in rows]
     notes = [*(f"- {note}" for note in notes), ""] if notes else []
@@ -332,7 +334,7 @@ def fast_table(records, up):
 
 def ensembles_table(records, up):
     """Return the lines of the table of ensembles, a row for each method. records and up: see training_table."""
-    chosen = {name: record for name, record in records.items() if "methods" in record}
+    chosen = {name: record for name, record in records.items() if "methods" in record and record["script"] != SNAPSHOT}
     runs = {record["model"]: name for name, record in records.items() if "settings" in record}
     rows, notes = [], []
     for name in sorted(chosen, key=lambda name: (name_of_data(chosen[name]), name)):
@@ -362,6 +364,30 @@ def ensembles_table(records, up):
         in_order = f", weights {', '.join(weights)} in the members' order" if weights else ""
         notes.append(f"{name}, of {', '.join(names)}: `{record['command']}`{in_order}; on {record['device']}")
     titles = ["Ensemble", "Data", "Validation %", "Test %", "Gain over best member", "95% interval", "Record"]
+    return markdown(titles, rows, notes) if rows else ["", "not measured", ""]
+
+
+def snapshots_table(records, up):
+    """Return the lines of the table of snapshots and what is made of them. records and up: see training_table."""
+    rows, notes = [], []
+    for name in sorted(name for name, record in records.items() if record["script"] == SNAPSHOT):
+        record = records[name]
+        members = {f"snapshot {number}": member for number, member in enumerate(record["members"][:-1], start=1)}
+        for made, scores in (members | record["methods"]).items():
+            over = {field: 100 * value for field, value in scores.get("over_single_run", {}).items()}
+            rows.append(
+                [
+                    f"{made}, best on validation" if made == record.get("best_on_validation") else made,
+                    name_of_data(record),
+                    percent(scores["validation"]),
+                    percent(scores["test"]),
+                    f"{over['gain']:+.2f} [{over['low']:+.2f}, {over['high']:+.2f}]" if over else "",
+                    f"{over['adjusted_p'] / 100:.3f}" if over else "",
+                    link(name, f"results/{name}.json", up),
+                ]
+            )
+        notes.append(f"{name}: `{record['command']}`; on {record['device']}")
+    titles = ["Made of", "Data", "Validation %", "Test %", "Test, less the single run's", "p, Holm", "Record"]
     return markdown(titles, rows, notes) if rows else ["", "not measured", ""]
 
 
@@ -430,6 +456,7 @@ TABLES = {
     "networks": networks_table,
     "fast": fast_table,
     "ensembles": ensembles_table,
+    "snapshots": snapshots_table,
     "schedules": schedules_table,
     "grids": grids_table,
 }
