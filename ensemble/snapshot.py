@@ -212,17 +212,22 @@ def is_finished(folder, settings):
     changes = [f"{name} was {was.get(name)}, is {value}" for name, value in settings.items() if was.get(name) != value]
     if changes:
         refuse(f"{folder} is finished, but {'; '.join(changes)}. Undo that, or give another --run NAME")
-    print(f"{folder} is finished and taken as it is")
     return True
 
 
-def train_cycles(script, settings, folder, data, finished):
-    """Train the snapshots, unless that is finished, and write the averages that are not there yet."""
-    if not finished:
-        script.learning_rates = lambda steps: cyclic_rates(script.EPOCHS * steps, script.CYCLES, script.LEARNING_RATE)
-        script.load_data = lambda: data
-        script.Checkpoint = snapshot_checkpoint(script, data)
+def train_unless_finished(script, settings, folder):
+    if is_finished(folder, settings):
+        print(f"{folder} is finished and taken as it is")
+    else:
         script.train(settings, folder)
+
+
+def train_cycles(script, settings, folder, data):
+    """Train the snapshots, unless they are, and write the averages that are not there yet."""
+    script.learning_rates = lambda steps: cyclic_rates(script.EPOCHS * steps, script.CYCLES, script.LEARNING_RATE)
+    script.load_data = lambda: data
+    script.Checkpoint = snapshot_checkpoint(script, data)
+    train_unless_finished(script, settings, folder)
     for count in range(2, script.CYCLES + 1):
         path = folder / f"swa-{count}.h5"
         if not path.exists():
@@ -400,15 +405,14 @@ def main():
             f"a class has {fewest} validation images; cross-validation needs {FOLDS} of each: give a larger --hold-out"
         )
     settings |= {name: own[name] for name in ("CYCLES", "EMA_DECAY", "BN_IMAGES")}
-    finished = is_finished(folder, settings)
     alone = open_script(path)  # afresh: the other one gets another learning rate and checkpoint
     single = folder.with_name(f"{folder.name}-single")
     settings_alone, _ = set_up(alone, own | {"RUN": single.name}, rest)
-    alone_is_finished = is_finished(single, settings_alone)
+    for place, its_settings in ((folder, settings), (single, settings_alone)):
+        is_finished(place, its_settings)  # refuses other settings before any training
 
-    train_cycles(script, settings, folder, data, finished)
-    if not alone_is_finished:
-        alone.train(settings_alone, single)
+    train_cycles(script, settings, folder, data)
+    train_unless_finished(alone, settings_alone, single)
     alone.keras.backend.clear_session()
     steps = script.EPOCHS * (len(data["train"][1]) // script.BATCH_SIZE)
     compare_all(script, steps, folder, single)
