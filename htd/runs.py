@@ -143,20 +143,18 @@ def train_all(script, runs, parallel):
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     width = shutil.get_terminal_size().columns - 1
-    records = {}  # by the run's place in runs
+    records = {}  # by folder
 
     def take(run, record):
-        first = next(iter(records), None)
-        if first is not None and record["split"] != records[first]["split"]:
-            refuse(
-                f"{runs[first].folder} and {run.folder} had different images; move one away, and it is trained again"
-            )
-        records[runs.index(run)] = record
+        records[run.folder] = record
+        first = next(iter(records))
+        if record["split"] != records[first]["split"]:
+            refuse(f"{first} and {run.folder} had different images; move one away, and it is trained again")
 
     for run in runs:
         if record := read_result(run):
             take(run, record)
-    waiting = [run for place, run in enumerate(runs) if place not in records]
+    waiting = [run for run in runs if run.folder not in records]
     print(f"{len(runs)} runs of {script.__name__}, of which {len(records)} are finished", flush=True)
     running, shown = [], ""  # running: [run, process, what it wrote on stderr, whether it has its images]
     try:
@@ -192,7 +190,7 @@ def train_all(script, runs, parallel):
             process.terminate()
         for _, process, *_ in running:
             process.wait()
-    return [records[place] for place in range(len(runs))]
+    return [records[run.folder] for run in runs]
 
 
 # Figures

@@ -374,15 +374,16 @@ def snapshots_table(records, up):
         record = records[name]
         members = {f"snapshot {number}": member for number, member in enumerate(record["members"][:-1], start=1)}
         for made, scores in (members | record["methods"]).items():
-            over = {field: 100 * value for field, value in scores.get("over_single_run", {}).items()}
+            over = scores.get("over_single_run")
+            gain, low, high = (100 * over[field] for field in ("gain", "low", "high")) if over else (0, 0, 0)
             rows.append(
                 [
                     f"{made}, best on validation" if made == record.get("best_on_validation") else made,
                     name_of_data(record),
                     percent(scores["validation"]),
                     percent(scores["test"]),
-                    f"{over['gain']:+.2f} [{over['low']:+.2f}, {over['high']:+.2f}]" if over else "",
-                    f"{over['adjusted_p'] / 100:.3f}" if over else "",
+                    f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]" if over else "",
+                    f"{over['adjusted_p']:.3f}" if over else "",
                     link(name, f"results/{name}.json", up),
                 ]
             )
