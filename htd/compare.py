@@ -1,7 +1,7 @@
 """Compare schedules of the learning rate: train one network with each, several seeds, all else alike.
 
-    python htd/compare.py --epochs 30                                    # ResNet-20 on CIFAR-10
-    python htd/compare.py --data digits --depth 8 --epochs 4 --seeds 2   # offline, a few minutes
+    python htd/compare.py --epochs 30                                                    # ResNet-20 on CIFAR-10
+    python htd/compare.py --data digits --depth 8 --batch-size 32 --epochs 5 --seeds 2   # offline, a few minutes
     python htd/compare.py --script 1.LeNet/lenet.py --schedules step,tanh --parallel 2
 
 Whatever is not an option of this command goes to the training script, which has its own --help. Each run is an
