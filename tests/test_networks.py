@@ -578,7 +578,6 @@ def test_a_network_learns_64_images_by_heart(name):
     size = least_size(name)
     x = np.kron(images[:64].reshape(-1, 8, 8) * 255 / 16, np.ones((1, size // 8, size // 8)))
     x, y = np.repeat(x.astype(np.uint8)[..., np.newaxis], 3, axis=-1), labels[:64]
-    keras.utils.set_random_seed(0)
     model = build_small(name, size=size, WEIGHT_DECAY=0.0)
     rate = 0.001 if name in ("nin", "vgg", "resnext", "senet-resnext") else 0.005
     model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")

@@ -690,16 +690,17 @@ def test_ensembles_table_says_what_the_records_say(run, tree):
     for row, (validation, test) in zip(rows[2:], [(86.1, 74.32), (88.0, 77.77)], strict=True):
         assert (float(row["Validation %"]), float(row["Test %"])) == (validation, test)
         assert row["Gain over best member"] == f"{test - 75:+.2f}"
-        assert row["95% interval"] == ""
+        assert row["95% interval"] == row["p, Holm"] == ""
     members = "[deeper](results/deeper.json), [lenet](results/lenet.json), runs/dd44/model.h5"
     assert f"- vote, of {members}: `python ensemble/voting.py a.h5 b.h5 c.h5`, weights 0.25, 0.25, 0.25 in" in text
-    over = {"gain": 0.01, "low": -0.0042, "high": 0.0242}
+    over = {"gain": 0.01, "low": -0.0042, "high": 0.0242, "adjusted_p": 0.00049}
     tree(
         {"vote": changed(ENSEMBLE, methods={"soft voting": ENSEMBLE["methods"]["soft voting"] | {"over_best": over}})},
         {},
     )
     run("tools/results.py", root, "--fix")
-    assert rows_of((root / "README.md").read_text())[2]["95% interval"] == "-0.42 to +2.42"
+    row = rows_of((root / "README.md").read_text())[2]
+    assert (row["95% interval"], row["p, Holm"]) == ("-0.42 to +2.42", "< 0.001")
 
 
 def test_the_table_of_snapshots_has_each_and_what_is_made_of_them(run, tree):

@@ -168,7 +168,7 @@ def read_record(file):
         for method, scores in record["methods"].items():
             check_fields(scores, OF_METHOD, file, f"methods[{method!r}].")
             if "over_best" in scores:
-                check_fields(scores["over_best"], OF_INTERVAL, file, f"methods[{method!r}].over_best.")
+                check_fields(scores["over_best"], OF_GAIN, file, f"methods[{method!r}].over_best.")
             if "over_single_run" in scores:
                 check_fields(scores["over_single_run"], OF_GAIN, file, f"methods[{method!r}].over_single_run.")
     if "schedules" in record or "grid" in record:
@@ -220,6 +220,10 @@ def name_of_data(record):
 
 def percent(scores):
     return f"{100 * scores['accuracy']:.2f}"
+
+
+def p_value(p):
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def link(text, path, up):
@@ -357,13 +361,15 @@ def ensembles_table(records, up):
                     percent(scores["test"]),
                     f"{100 * (scores['test']['accuracy'] - best['test']['accuracy']):+.2f}",
                     f"{100 * over['low']:+.2f} to {100 * over['high']:+.2f}" if over else "",
+                    p_value(over["adjusted_p"]) if over else "",
                     link(name, f"results/{name}.json", up),
                 ]
             )
         weights = [f"{member['weight']:.4g}" for member in members if "weight" in member]
         in_order = f", weights {', '.join(weights)} in the members' order" if weights else ""
         notes.append(f"{name}, of {', '.join(names)}: `{record['command']}`{in_order}; on {record['device']}")
-    titles = ["Ensemble", "Data", "Validation %", "Test %", "Gain over best member", "95% interval", "Record"]
+    gain = ["Gain over best member", "95% interval", "p, Holm"]
+    titles = ["Ensemble", "Data", "Validation %", "Test %", *gain, "Record"]
     return markdown(titles, rows, notes) if rows else ["", "not measured", ""]
 
 
@@ -383,7 +389,7 @@ def snapshots_table(records, up):
                     percent(scores["validation"]),
                     percent(scores["test"]),
                     f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]" if over else "",
-                    f"{over['adjusted_p']:.3f}" if over else "",
+                    p_value(over["adjusted_p"]) if over else "",
                     link(name, f"results/{name}.json", up),
                 ]
             )
