@@ -105,6 +105,21 @@ def read_run(path):
         raise RefusedError(f"{file} is damaged; move it away and give --data") from None
 
 
+def check_alike(one, other):
+    """Refuse to compare two finished runs, whose folders are given, that had other images, another precision or another
+    number of parameters; warn, on stderr, if only their script was edited between them."""
+    first, second = (json.loads((folder / "run.json").read_text(encoding="utf-8")) for folder in (one, other))
+    for field, what in (("split", "images"), ("precision", "precision"), ("parameters", "parameters")):
+        values = first.get(field), second.get(field)
+        if values[0] != values[1]:
+            refuse(
+                f"{one} and {other} differ in their {what} ({values[0]}, {values[1]}): move one away, and it is "
+                "trained again"
+            )
+    if first.get("script_sha256") != second.get("script_sha256"):
+        print(f"warning: the script was edited between {one} and {other}; they may differ in that too", file=sys.stderr)
+
+
 def kept_predictions(path, model, data, hold_out, form=None):
     """Return the predictions kept beside a model, a dictionary as in predictions.npz, or None.
 

@@ -34,6 +34,7 @@ from measures import holm
 from members import (
     PARTS,
     ROOT,
+    check_alike,
     import_script,
     load_members,
     progress,
@@ -414,6 +415,7 @@ def main():
     train_cycles(script, settings, folder, data)
     train_unless_finished(alone, settings_alone, single)
     alone.keras.backend.clear_session()
+    check_alike(folder, single)
     steps = script.EPOCHS * (len(data["train"][1]) // script.BATCH_SIZE)
     compare_all(script, steps, folder, single)
 

@@ -23,7 +23,7 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "ensemble"))
 
-from members import PARTS, ROOT, git_commit, import_script, refuse, written_whole
+from members import PARTS, ROOT, check_alike, git_commit, import_script, refuse, written_whole
 
 
 @dataclass
@@ -147,9 +147,7 @@ def train_all(script, runs, parallel):
 
     def take(run, record):
         records[run.folder] = record
-        first = next(iter(records))
-        if record["split"] != records[first]["split"]:
-            refuse(f"{first} and {run.folder} had different images; move one away, and it is trained again")
+        check_alike(next(iter(records)), run.folder)
 
     for run in runs:
         if record := read_result(run):

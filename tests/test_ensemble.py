@@ -514,7 +514,13 @@ def test_own_images_are_shown_to_every_model(models, run, refused, tmp_path):
 
     assert "does not exist yet" in refused(*command)  # the picture is there
     (tmp_path / "text.png").write_text("not an image")
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "damaged.png")
+    whole = (tmp_path / "damaged.png").read_bytes()
+    second = whole.index(b"IDAT", whole.index(b"IDAT") + 4)
+    (tmp_path / "damaged.png").write_bytes(whole[:second] + b"\0\1\2\3" + whole[second + 4 :])
     out = ["--out", "other.png"]
+    assert "damaged.png cannot be read as an image" in refused(*command, "damaged.png", *out)
     assert "text.png cannot be read as an image" in refused(*command, "text.png", *out)
     assert "missing.png cannot be read as an image" in refused(*command, "missing.png", *out)
     assert "--weights 1: give 2 numbers" in refused(*command, *out, "--weights", "1")

@@ -22,7 +22,7 @@ sys.path.append(str(ROOT / "htd"))
 import runs
 
 pytestmark = pytest.mark.xdist_group("htd")
-SMALL = ("--script", "1.LeNet/lenet.py", "--data", "digits", "--epochs", 2, "--batch-size", 64)
+SMALL = ("--script", "1.LeNet/lenet.py", "--data", "digits", "--epochs", 2, "--batch-size", 64, "--precision=float32")
 COMPARE = (*SMALL, "--schedules", "tanh,plateau", "--seeds", 2, "--patience", 1)
 
 
@@ -41,7 +41,7 @@ def processes_with(text):
 def compared(tmp_path_factory):
     """A comparison that was interrupted by Ctrl-C when a run was finished, and then given again: its folder, the
     record and the folder of it, what it printed, and when each run was finished at the time of the Ctrl-C."""
-    folder = tmp_path_factory.mktemp("compared")
+    folder = tmp_path_factory.mktemp(f"compared-{os.getpid()}-")
     arguments = [*map(str, COMPARE), "--run", folder.name]
     process = subprocess.Popen(
         [sys.executable, ROOT / "htd/compare.py", *arguments],
@@ -284,8 +284,16 @@ def test_a_finished_run_with_other_settings_or_images_is_refused(planned, capsys
     capsys.readouterr()
     file = copies[1].folder / "run.json"
     kept = file.read_text()
-    file.write_text(kept.replace(json.loads(kept)["split"], "0" * 16))
-    assert "had different images" in refusal(capsys, runs.train_all, script, copies, 1)
+    record = json.loads(kept)
+    for field, value in (("split", "0" * 16), ("precision", "mixed_float16"), ("parameters", 1)):
+        file.write_text(json.dumps(record | {field: value}))
+        line = refusal(capsys, runs.train_all, script, copies, 1)
+        assert f"{copies[0].folder} and {copies[1].folder} differ in their" in line
+        assert f"({record[field]}, {value}): move one away" in line
+    file.write_text(json.dumps(record | {"script_sha256": "0" * 64}))
+    assert len(runs.train_all(script, copies, 1)) == 2
+    warning = capsys.readouterr().err
+    assert warning.startswith("warning: the script was edited between") and str(copies[1].folder) in warning
     copies[1].settings["EPOCHS"] = 3
     line = refusal(capsys, runs.read_result, copies[1])
     assert "is finished, but EPOCHS was 2, is 3. Undo that, or give another --run NAME" in line
@@ -317,14 +325,14 @@ if __name__ == "__main__":
     [
         (
             "print('a warning', 'stand_in.py: no room', sep='\\n', file=sys.stderr); sys.exit(2)",
-            ["stand_in.py: no room"],
+            ["stand_in"],
         ),
         ("sys.exit('an accident')", ["an accident", "compare.py: runs/stand-in-step-1 ended with status 1; the same"]),
     ],
 )
 def test_a_run_that_fails_ends_the_others_and_says_why(run, tmp_path, way, lines):
-    script = tmp_path / "stand_in.py"
-    script.write_text(STAND_IN.replace("WAY", way))
+    script = tmp_path / f"stand_in_{os.getpid()}.py"
+    script.write_text(STAND_IN.replace("WAY", way.replace("stand_in.py", script.name)))
     done = run("htd/compare.py", "--script", script, "--parallel", 3, "--seeds", 3, status=2)
     for line, beginning in zip(done.stderr.strip().splitlines(), lines, strict=True):
         assert line.startswith(beginning)

@@ -344,7 +344,7 @@ def ensembles_table(records, up):
     for name in sorted(chosen, key=lambda name: (name_of_data(chosen[name]), name)):
         record = chosen[name]
         members = record["members"]
-        best = max(members, key=lambda member: member["validation"]["accuracy"])
+        best = max(members, key=lambda member: (member["validation"]["accuracy"], -member["validation"].get("loss", 0)))
         names = [
             link(runs[member["model"]], f"results/{runs[member['model']]}.json", up)
             if member["model"] in runs
