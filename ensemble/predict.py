@@ -4,8 +4,8 @@
     python ensemble/predict.py a.h5 b.h5 --images photos/*.png --weights 0.7,0.3 --classes cat,dog
 
 Of each image the middle square is taken, and brought to the size that a model takes. (MNIST's own of 28x28 pixels are
-enlarged to 32x32 here; in training they get a black border.) Prints the three likeliest classes of every member and of the
-ensemble, and draws them beside the images.
+enlarged to 32x32 here; in training they get a black border.) Prints the three likeliest classes of every member and of
+the ensemble, and draws them beside the images.
 """
 
 import argparse
