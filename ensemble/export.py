@@ -7,6 +7,9 @@ Reads the ensemble.json that compare.py, weighted_mean.py or voting.py wrote. Th
 height, width, 3), and gives class probabilities, (n, classes); the ONNX takes them as float32, under the name "pixels".
 A .keras or .h5 file needs nothing but Keras to load. Members of mixed precision compute in float32 in it. Each file is
 loaded again and compared with the members' own predictions before it takes its place.
+
+A temperature, which compare.py's methods have, needs the members' logits: they end in a softmax, or in the average of
+several, as with TEST_FLIP.
 """
 
 import argparse
@@ -54,6 +57,8 @@ def read_record(file, chosen):
         refuse(f"there is no file {file}; give the ensemble.json of compare.py, weighted_mean.py or voting.py")
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
+        if record.get("script") == "ensemble/snapshot.py":
+            refuse(f"{file} is of snapshot.py; give {file.parent}/cycle-*.h5 to compare.py, and its record to this")
         methods, found = record["methods"], exportable(record)
         best = max(
             found, key=lambda name: (methods[name]["validation"]["accuracy"], -methods[name]["validation"]["loss"])
@@ -149,22 +154,60 @@ def copy_onto(x, model, name, copies):
     return keras.tree.flatten(model._run_through_graph(inputs, copy))[0]
 
 
-def without_softmax(output, path):
-    """Return the logits that a softmax makes this output of, as a Keras tensor, or refuse the model."""
+def scale(x, factor, offset=0.0):
+    from keras import layers
+
+    return layers.Rescaling(factor, offset, **EXACT)(x)
+
+
+def add(terms):
+    from keras import layers
+
+    return layers.Add(**EXACT)(terms) if len(terms) > 1 else terms[0]
+
+
+def log_of_sum(a, b):
+    """Return log(exp(a) + exp(b)) = max + log(1 + exp(min - max)) of Keras tensors, as one."""
+    from keras import layers
+
+    most, least = layers.Maximum(**EXACT)([a, b]), layers.Minimum(**EXACT)([a, b])
+    rest = layers.Activation("softplus", dtype="float32")  # from 0 to log 2; onnxruntime has no other
+    return add([most, rest(layers.Subtract(**EXACT)([least, most]))])
+
+
+def log_softmax(logits):
+    from keras import layers
+
+    return layers.Activation("log_softmax", **EXACT)(logits)
+
+
+def logarithms(output, path, cut):
+    """Return the logarithms of a model's probabilities, this output, as a Keras tensor, or refuse the model.
+
+    They are taken from the logits of the softmax at its end, or of the softmaxes whose average it gives, as with
+    TEST_FLIP. cut: the layers, by id, whose softmax is off already, as it is in a layer with two outputs.
+    """
     import keras
 
-    last = output._keras_history.operation
+    last, node, _ = output._keras_history
+    inputs = last._inbound_nodes[node].input_tensors
+    if isinstance(last, keras.layers.Average):
+        terms = [logarithms(each, path, cut) for each in inputs]
+        return scale(functools.reduce(log_of_sum, terms), 1.0, -math.log(len(terms)))
     if isinstance(last, keras.layers.Softmax):
-        return last.input
+        return log_softmax(inputs[0])
     if getattr(last, "activation", None) is keras.activations.softmax:
         last.activation = keras.activations.linear
-        return output
+        cut.add(id(last))
+    if id(last) in cut:
+        return log_softmax(output)
     raise RefusedError(
-        f"{path} does not end in a softmax: a temperature or a geometric mean needs its logits; leave it out"
+        f"{path} does not end in a softmax: a temperature or a geometric mean needs its logits. Leave it out, or take "
+        "the record of voting.py or weighted_mean.py, which have no temperature"
     )
 
 
-def take(x, places, name):
+def take(x, places, name=None):
     """Return these places of the last axis of a Keras tensor, in this order, as one."""
     from keras import layers
 
@@ -174,8 +217,11 @@ def take(x, places, name):
     return taken
 
 
-def add_member(pixels, model, member, name, as_logarithms, logits):
-    """Return a member's probabilities, or their logarithms, as a Keras tensor made from that of the pixels."""
+def add_member(pixels, model, member, name):
+    """Return a member's outputs as a Keras tensor made from that of the pixels.
+
+    Its layers have names that begin with `name`: those that Keras gives start anew with every model that is loaded.
+    """
     from keras import layers
 
     form, x, copies = form_of(member), pixels, {}
@@ -191,13 +237,19 @@ def add_member(pixels, model, member, name, as_logarithms, logits):
         if layer.weights:
             copy.set_weights(layer.get_weights())
         finalize(copy)
-    if as_logarithms and not logits:
-        x = without_softmax(x, member["path"])
-    if form.class_order not in (None, tuple(range(x.shape[-1]))):
-        x = take(x, np.argsort(form.class_order), f"{name}_class_order")
+    return x
+
+
+def read_outputs(x, member, logits, as_logarithms):
+    """Return a member's probabilities, or their logarithms, as a Keras tensor made from that of its outputs."""
+    from keras import layers
+
     if as_logarithms:
-        return layers.Activation("log_softmax", name=f"{name}_log_probabilities", **EXACT)(x)
-    return layers.Softmax(name=f"{name}_probabilities", **EXACT)(x) if logits else x
+        x = log_softmax(x) if logits else logarithms(x, member["path"], set())
+    elif logits:
+        x = layers.Softmax(**EXACT)(x)
+    order = form_of(member).class_order
+    return x if order in (None, tuple(range(x.shape[-1]))) else take(x, np.argsort(order))
 
 
 def pool(outputs, method, weights, temperature):
@@ -206,18 +258,6 @@ def pool(outputs, method, weights, temperature):
     Keras has no layer for a logarithm, so they are taken from the logits, and stay logarithms.
     """
     from keras import layers
-
-    def scale(x, factor, offset=0.0):
-        return layers.Rescaling(factor, offset, **EXACT)(x)
-
-    def add(terms):
-        return layers.Add(**EXACT)(terms) if len(terms) > 1 else terms[0]
-
-    def log_of_sum(a, b):
-        """log(exp(a) + exp(b)) = max + log(1 + exp(min - max))"""
-        most, least = layers.Maximum(**EXACT)([a, b]), layers.Minimum(**EXACT)([a, b])
-        rest = layers.Activation("softplus", dtype="float32")  # from 0 to log 2; onnxruntime has no other
-        return add([most, rest(layers.Subtract(**EXACT)([least, most]))])
 
     def surprise(logarithm):
         """-log(max(p, LEAST))"""
@@ -228,7 +268,7 @@ def pool(outputs, method, weights, temperature):
     else:
         if method == "geometric mean":
             means = add([scale(surprise(output), -weight) for output, weight in zip(outputs, weights, strict=True)])
-            x = layers.Activation("log_softmax", **EXACT)(means)
+            x = log_softmax(means)
         else:
             terms = [scale(output, 1.0, math.log(weight)) for output, weight in zip(outputs, weights, strict=True)]
             x = functools.reduce(log_of_sum, terms)
@@ -312,13 +352,15 @@ def main():
     method, temperature, members, weights, data = read_record(options.record, options.method)
 
     images = test_images(data)
-    import keras
-    import tensorflow as tf
+    try:
+        import keras
+        import tensorflow as tf
+    except ImportError as error:
+        refuse(f"TensorFlow or Keras is missing ({error}); install requirements.txt")
 
     tf.config.set_visible_devices([], "GPU")  # which rounds more coarsely than LIMITS
-    for name in ("tensorflow", "tf2onnx"):
+    for name in ("root", "tensorflow", "tf2onnx"):  # tf2onnx warns in the name of root, too
         logging.getLogger(name).setLevel(logging.ERROR)
-    as_logarithms = temperature is not None
     pixels, parts, outputs = None, [], []
     for number, member in enumerate(members, start=1):
         print(f"member {number} of {len(members)}: {member['path']}", flush=True)
@@ -337,12 +379,13 @@ def main():
                 print(
                     f"it is of mixed precision; float32, which it gets here, changes its probabilities by {change:.1g}"
                 )
-            outputs.append(add_member(pixels, plain, member, f"member_{number}", as_logarithms, logits))
+            outputs.append((add_member(pixels, plain, member, f"member_{number}"), member, logits))
         except RefusedError:
             raise
         except Exception as error:  # whatever a foreign file makes Keras raise
             raise unusable(member["path"], error) from None
         parts.append(probabilities)
+    outputs = [read_outputs(*output, as_logarithms=temperature is not None) for output in outputs]
     ensemble = keras.Model(pixels, pool(outputs, method, weights, temperature), name="ensemble")
     expected = combine(method, np.stack(parts), weights, temperature)
     cooled = "" if temperature is None else f" at temperature {temperature:.3f}"

@@ -128,7 +128,10 @@ def main():
     images = [read_image(file) for file in options.images]
 
     print("Loading TensorFlow ...", flush=True)
-    import_script("6.ResNeXt/resnext.py").quick_groups()
+    try:
+        import_script("6.ResNeXt/resnext.py").quick_groups()
+    except ImportError as error:
+        refuse(f"TensorFlow or Keras is missing ({error}); install requirements.txt")
     outputs = {}
     for number in there:
         path = options.models[number]

@@ -52,6 +52,13 @@ def models(digits, tmp_path_factory):
     x = layers.Rescaling(9.0)(layers.GlobalAveragePooling2D()(x))
     keras.Model(pixels, layers.Softmax()(x)).save(folder / "softmax_layer.h5", include_optimizer=False)
 
+    with_test_flip = load_script("4.ResNet/resnet.py").with_test_flip
+    x = layers.Flatten()(layers.AveragePooling2D(8)(normalised))
+    sided = keras.Model(pixels, layers.Dense(10, "softmax", **dense)(x))
+    with_test_flip(sided).save(folder / "flipped.h5", include_optimizer=False)
+    x = layers.Rescaling(9.0)(layers.GlobalMaxPooling2D()(layers.Conv2D(10, 5, strides=3)(normalised)))
+    with_test_flip(keras.Model(pixels, layers.Softmax()(x))).save(folder / "flipped_layer.keras")
+
     adapted = layers.Normalization()
     adapted.adapt(digits)
     inner = keras.Sequential(
@@ -128,12 +135,19 @@ def flatten(model):
     return [part for layer in model.layers for part in (layer, *(flatten(layer) if hasattr(layer, "layers") else ()))]
 
 
-EVERYONE = (("grouped.h5", {}), ("softmax_layer.h5", {}), ("nested.keras", {}), ("logits.h5", {"form": FORM}))
+EVERYONE = (
+    ("grouped.h5", {}),
+    ("softmax_layer.h5", {}),
+    ("nested.keras", {}),
+    ("logits.h5", {"form": FORM}),
+    ("flipped.h5", {}),
+    ("flipped_layer.keras", {}),
+)
 
 
 def test_likelihood_weights_at_a_temperature_in_a_fresh_process(models, digits, tmp_path):
     members = [(models / name, more) for name, more in EVERYONE]
-    weights = [0.05, 0.3, 0.4, 0.25]
+    weights = [0.05, 0.2, 0.3, 0.1, 0.15, 0.2]
     record = write_record(tmp_path, members, {"likelihood": {"weights": weights, "temperature": 1.7}})
     outs = [tmp_path / f"ensemble{suffix}" for suffix in SUFFIXES]
     done = run_script("ensemble/export.py", record, "--out", *outs, cwd=tmp_path)
@@ -263,8 +277,18 @@ def test_refusals(models, tmp_path, monkeypatch, capsys):
     member.write_bytes(b"no model")
     broken = write_record(tmp_path / "broken", [(member, {}), (other, {})], methods)
     assert "a.h5 cannot be used as a Keras model" in refused(broken, "--out", out)
+    record.write_text(json.dumps(json.loads((ROOT / "results/snapshots-resnet20.json").read_text())))
+    assert f"give {tmp_path}/cycle-*.h5 to compare.py" in refused(record, "--out", out)
     for text in ("{", "[]", '{"members": []}', "{}"):
         record.write_text(text)
         assert "is no record that compare.py" in refused(record, "--out", out)
     assert "ensemble.json" in refused(tmp_path / "nothing" / "ensemble.json", "--out", out)
     assert not out.exists() and not list(tmp_path.rglob("unfinished*"))
+
+
+def test_without_tensorflow_it_is_one_line(refused, no_keras, tmp_path):
+    (tmp_path / "a.h5").write_bytes(b"any")
+    record = write_record(tmp_path, [(tmp_path / "a.h5", {})], {"soft voting": {}})
+    image = ROOT / "results/minutes.png"
+    for command in (("export.py", record, "--out", "b.keras"), ("predict.py", "a.h5", "--images", image)):
+        assert "TensorFlow or Keras is missing (imported)" in refused(f"ensemble/{command[0]}", *command[1:])

@@ -915,6 +915,10 @@ def test_images_round_trip(run, images, tmp_path):
     Image.fromarray(grey).save(folder / "train/ant/3.JPG", quality=90)
     with Image.open(folder / "train/ant/3.JPG") as jpeg:
         pixels[folder / "train/ant/3.JPG"] = np.stack([np.asarray(jpeg)] * 3, axis=2)
+    sided = Image.fromarray(pixels[folder / "train/zebra/1.png"].swapaxes(0, 1)[::-1])  # turned by a quarter
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned back
+    sided.save(folder / "train/zebra/1.png", exif=exif)
     few_colours = Image.fromarray(pixels[folder / "test/zebra/1.png"]).quantize(8)
     few_colours.save(folder / "test/zebra/1.png")
     pixels[folder / "test/zebra/1.png"] = np.asarray(few_colours.convert("RGB"))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from common import refuse, written_whole
-from PIL import Image
+from PIL import Image, ImageOps
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 SMALLEST = 28  # pixels of height and width, which the training scripts ask for
@@ -50,7 +50,7 @@ def read_image(path):
         with Image.open(path) as image:
             if image.mode[0] in "IF":  # Pillow would cut these to 8 bits, mostly to plain white
                 refuse(f"{path} has more than 8 bits a channel; save it with 8")
-            return np.asarray(image.convert("RGB"))
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except Exception as error:  # Pillow raises many kinds on a broken file
         refuse(f"{path} cannot be read as an image: {' '.join(str(error).split())}; replace or remove it")
 
