@@ -9,7 +9,7 @@ setup: .venv/installed
 .venv/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v == (3, 11) or sys.exit("error: $(PYTHON) is Python %d.%d; 3.11 is needed: make ... PYTHON=python3.11" % v)'
 	@echo "Installing TensorFlow, Keras and the rest into .venv, a minute or two ..."
-	@$(PYTHON) -m venv --clear .venv
+	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
