@@ -1,4 +1,4 @@
-"""Residual networks, with original and pre-activation blocks, for CIFAR-10 and its like.
+"""Residual networks for CIFAR-10 and its like: original and pre-activation blocks, with or without bottlenecks.
 
 He, Zhang, Ren and Sun: Deep Residual Learning for Image Recognition (arXiv 1512.03385);
 Identity Mappings in Deep Residual Networks (arXiv 1603.05027).
@@ -6,26 +6,18 @@ Identity Mappings in Deep Residual Networks (arXiv 1603.05027).
     python resnet.py                                           # ResNet-20 on CIFAR-10, 182 epochs
     python resnet.py --data digits --batch-size 32 --epochs 5  # offline, half a minute on a laptop
     python resnet.py --depth 164 --bottleneck yes              # the second paper's ResNet-164
-    python resnet.py --help                                    # every setting
 
-Needs tensorflow, keras, pandas, scikit-learn, matplotlib and tensorboard. Writes runs/NAME/: model.h5 (takes raw
-0-255 pixels, gives class probabilities), run.json, history.csv, curves.png and predictions.npz. An interrupted
-run goes on from its last finished epoch when the same command is given again.
-
-Parameters for 10 classes: ResNet-20 273,658, -32 468,986, -44 664,314, -56 859,642, -110 1,738,618; with bottlenecks
-ResNet-164 1,727,482, -1001 10,476,922. Test error on CIFAR-10 in the papers: original blocks, ResNet-20 8.75%, -110
-6.43%; pre-activation, -110 6.37%, with bottlenecks -164 5.46%, -1001 4.92% (4.62% with a batch size of 64).
-Time: 28 epochs of ResNet-20 on CIFAR-10 took 45 minutes in float32 on 2 cores of an AMD EPYC, beside other work.
-Accuracies we measured: results/.
+Every setting below is an option too (--help). Leaves in runs/NAME/ model.h5 (takes raw 0-255 pixels, gives class
+probabilities), run.json, history.csv, curves.png, predictions.npz and a log for TensorBoard. The same command again
+resumes an interrupted run from its last finished epoch.
 """
 
 import argparse
-import datetime
+import ctypes
 import hashlib
 import json
 import logging
 import os
-import platform
 import re
 import shlex
 import subprocess
@@ -35,278 +27,57 @@ from contextlib import contextmanager
 from pathlib import Path
 from zipfile import BadZipFile
 
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+stderr = os.dup(2)
+os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # for TensorFlow's start-up notes, which that level does not stop
+try:
+    import tensorflow as tf
+finally:
+    os.dup2(stderr, 2)
+
+import keras
 import numpy as np
 import pandas as pd
+from keras import layers
 from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-logging.getLogger("absl").setLevel(logging.ERROR)  # Keras' note that .h5 is an older format
-stderr = os.dup(2)
-os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # no start-up notes, which that level does not stop
-try:
-    import keras
-    import tensorflow as tf
-    from keras import layers
-finally:
-    os.dup2(stderr, 2)
-
-sys.setrecursionlimit(10_000)  # Keras walks a network recursively, and ResNet-1001 is deep
-
 # Settings
 DATA = "cifar10"  # cifar10, cifar100, mnist, fashion_mnist, digits, or the path of a .npz file
-HOLD_OUT = 5000  # training images kept for validation, at least 1; no more than a fifth of them are
-LIMIT = 0  # train on this many images only, for a quick try; at least 0, which means all
+HOLD_OUT = 5000  # training images kept for validation, at most a fifth of them
+LIMIT = 0  # train on this many images only, for a quick try; 0 is all
 
 VERSION = 2  # blocks: original (1) or with pre-activation (2), one of 1, 2
 BOTTLENECK = "no"  # blocks with 1x1 convolutions that narrow them, one of no, yes
-DEPTH = 20  # layers with weights, 6n + 2 (the papers': 20 to 56, 110), bottlenecks 9n + 2 (164, 1001); at least 8
+DEPTH = 20  # layers with weights: 6n + 2 (the papers' 20 to 56, 110), with bottlenecks 9n + 2 (164, 1001)
 
-EPOCHS = 182  # passes over the training images, at least 1
-BATCH_SIZE = 128  # images in one step, over all devices together; at least 1
+EPOCHS = 182  # passes over the training images
+BATCH_SIZE = 128  # images in one step, over all devices together
 SCHEDULE = "step"  # how the learning rate falls, one of step, cosine, tanh, plateau
-LEARNING_RATE = 0.1  # the highest learning rate, below 1000
-WARMUP = 0  # epochs over which the rate first rises linearly (not with plateau), at least 0
-MILESTONES = (0.5, 0.75)  # step: parts of the run, warm-up apart, after which the rate drops; each below 1
-DROP = 0.1  # step and plateau: what the rate is multiplied by, below 1
-PATIENCE = 10  # plateau: epochs without a new lowest validation loss before the rate drops, at least 1
+LEARNING_RATE = 0.1  # the highest learning rate
+WARMUP = 0  # epochs over which the rate first rises linearly (not with plateau)
+MILESTONES = (0.5, 0.75)  # step: parts of the run, warm-up apart, after which the rate drops
+DROP = 0.1  # step and plateau: what the rate is multiplied by
+PATIENCE = 10  # plateau: epochs without a new lowest cross-entropy on validation before the rate drops
 TANH_FROM = -6.0  # tanh: its paper's L, from -20 to 0; the lower, the longer the rate stays near its highest value
 TANH_TO = 3.0  # tanh: its paper's U, from 0 to 20; the higher, the lower the rate at the end
-MOMENTUM = 0.9  # Nesterov's, below 1
-WEIGHT_DECAY = 1e-4  # the loss gains half of this times the sum of the squared kernels; below 1
-LOSS = "crossentropy"  # one of crossentropy, focal
-LABEL_SMOOTHING = 0.0  # part of each label that is spread evenly over the classes, below 1
+MOMENTUM = 0.9  # Nesterov's
+WEIGHT_DECAY = 1e-4  # the loss gains half of this times the sum of the squared kernels
+LOSS = "crossentropy"  # focal: arXiv 1708.02002 with gamma 2, alpha 0.25; one of crossentropy, focal
+LABEL_SMOOTHING = 0.0  # part of each label that is spread evenly over the classes
 AUGMENT = ("flip", "shift")  # any of flip, shift, rotate, cutout, mixup, cutmix
 FILL = "constant"  # what shift and rotate fill in: the mean colour or a reflection, one of constant, reflect
-EMA = 0.0  # above 0, the result is the moving average of the weights with this decay; below 1
 TEST_FLIP = "no"  # the result averages an image's prediction and its mirror image's, one of no, yes
 
 PRECISION = "auto"  # auto: what the GPU or CPU is fast in; one of auto, float32, mixed_float16, mixed_bfloat16
 SELECT = "last"  # the epoch whose weights are kept, best meaning on validation; one of last, best
-SEED = 0  # of the weights, the order of the images and the augmentation; at least 0
+SEED = 0  # of the weights, the order of the images and the augmentation
 RUN = ""  # name of the run's folder in runs/; if empty, made from the settings on the command line
 
 
-# Data
-def fail(message):
-    """Print one line on stderr and exit with status 2."""
-    print(f"{Path(__file__).name}: {message}", file=sys.stderr)
-    sys.exit(2)
-
-
-def load_data():
-    """Return {"train": (x, y), "validation": (x, y), "test": (x, y)}: x uint8 (n, height, width, 3), y int64 (n,).
-
-    The validation images are taken from the training images, of each class its share, and are the same for every
-    script and seed. Fails with one line on data that cannot be used.
-    """
-    if DATA == "digits":  # 8x8 pixels from 0 to 16
-        x, y = load_digits(return_X_y=True)
-        x = np.kron(x.reshape(-1, 8, 8) * 255 / 16, np.ones((1, 4, 4))).round().astype(np.uint8)
-        x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=360, stratify=y, random_state=0)
-    elif DATA in ("cifar10", "cifar100", "mnist", "fashion_mnist"):
-        try:
-            (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, DATA).load_data()
-        except Exception:  # what Keras raises
-            fail(f"{DATA} cannot be downloaded; give --data digits, or --data FILE.npz (see tools/images_to_npz.py)")
-    else:
-        try:
-            with np.load(DATA) as file:
-                x_train, y_train, x_test, y_test = map(file.get, ("x_train", "y_train", "x_test", "y_test"))
-        except Exception as error:  # a file can be broken in many ways
-            names = "cifar10, cifar100, mnist, fashion_mnist, digits"
-            fail(f"DATA = {DATA!r} is none of {names}, and no .npz file that can be read: {error}")
-
-    images, labels = {"train": x_train, "test": x_test}, {"train": y_train, "test": y_test}
-    for part, x in images.items():
-        y = labels[part]
-        if x is None or y is None:
-            fail(f"{DATA} lacks x_{part} or y_{part}; x_train, y_train, x_test and y_test are needed")
-        if x.dtype != np.uint8 or x.ndim < 3 or x.shape[3:] not in ((), (1,), (3,)) or min(x.shape[1:3]) < 28:
-            fail(f"{DATA}: x_{part} is {x.dtype} {x.shape}; uint8 (n, height, width, 1 or 3) from 28x28 up is needed")
-        if y.dtype.kind not in "iu" or y.size != len(x) or len(y) != len(x) or len(y) == 0 or y.min() < 0:
-            fail(f"{DATA}: y_{part} is {y.dtype} {y.shape}; a class number from 0 up for each image is needed")
-        margins = [(max(0, 33 - size) // 2, max(0, 32 - size) // 2) for size in x.shape[1:3]]
-        x = np.pad(x.reshape(*x.shape[:3], -1), [(0, 0), *margins, (0, 0)])
-        images[part], labels[part] = np.repeat(x, 3 // x.shape[3], axis=3), y.reshape(-1).astype(np.int64)
-    classes, counts = np.unique(labels["train"], return_counts=True)
-    rare = np.flatnonzero((classes != np.arange(len(classes))) | (counts < 2))
-    if len(rare) or labels["test"].max() >= len(classes):
-        rare = rare[0] if len(rare) else labels["test"].max()
-        fail(f"{DATA}: y_train has fewer than 2 images of class {rare}; every class from 0 up needs 2 at least")
-    if images["train"].shape[1:] != images["test"].shape[1:]:
-        fail(f"{DATA}: x_train is {x_train.shape} and x_test {x_test.shape}; images of one size are needed")
-
-    hold_out = min(HOLD_OUT, len(labels["train"]) // 5)
-    if hold_out < len(classes):
-        fail(f"HOLD_OUT = {hold_out} of {len(y_train)} training images is too few for {len(classes)} classes")
-    train, validation = train_test_split(
-        np.arange(len(labels["train"])), test_size=hold_out, stratify=labels["train"], random_state=0
-    )
-    train = train[: LIMIT or None]
-    return {
-        "train": (images["train"][train], labels["train"][train]),
-        "validation": (images["train"][validation], labels["train"][validation]),
-        "test": (images["test"], labels["test"]),
-    }
-
-
-def split_hash(data):
-    """Return 16 hex digits that identify the data and their split, by the validation and test images and labels."""
-    digest = hashlib.sha256()
-    for array in (*data["validation"], *data["test"]):
-        digest.update(np.ascontiguousarray(array))
-    return digest.hexdigest()[:16]
-
-
-def colour_moments(x):
-    """Return mean and variance of each colour of the uint8 images x, exactly: two lists of 3 floats."""
-    counts = np.stack([np.bincount(x[..., colour].reshape(-1), minlength=256) for colour in range(3)])
-    mean, square = (counts @ np.arange(256) ** power / counts[0].sum() for power in (1, 2))
-    return mean.tolist(), (square - mean**2).tolist()
-
-
-# Augmentation
-def augment(images, labels, seed, colour):
-    """Return images and labels changed as AUGMENT says, drawn anew for every image; the same seed, the same draws.
-
-    images uint8 (n, height, width, 3), labels float32 (n, classes), seed int32 (2,), colour uint8 (3,) for holes.
-    Cutout: arXiv 1708.04552, squares of half the height. Mixup: 1710.09412, cutmix: 1905.04899, alpha 1; with both
-    named, each image gets the one or the other.
-    """
-    count, height, width, channels = images.shape
-    seeds = iter(tf.unstack(tf.random.split(seed, 10)))
-
-    def draw(low, high, dtype=tf.int32):
-        return tf.random.stateless_uniform((count, 1, 1), next(seeds), low, high, dtype)
-
-    y, x = tf.range(height)[tf.newaxis, :, tf.newaxis], tf.range(width)[tf.newaxis, tf.newaxis, :]
-    if {"flip", "shift", "rotate"} & set(AUGMENT):
-        rows, columns = y, x  # where each pixel is taken from
-        if "rotate" in AUGMENT:
-            angle = draw(-np.pi / 12, np.pi / 12, tf.float32)
-            down, right = tf.cast(y, tf.float32) - (height - 1) / 2, tf.cast(x, tf.float32) - (width - 1) / 2
-            rows = tf.cos(angle) * down + tf.sin(angle) * right + (height - 1) / 2
-            columns = tf.cos(angle) * right - tf.sin(angle) * down + (width - 1) / 2
-            rows, columns = (tf.cast(tf.round(place), tf.int32) for place in (rows, columns))
-        if "shift" in AUGMENT:
-            rows, columns = rows + draw(-4, 5), columns + draw(-4, 5)
-        if "flip" in AUGMENT:
-            columns = tf.where(draw(0, 2) == 1, width - 1 - columns, columns)
-        inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-        rows = height - 1 - tf.abs(height - 1 - tf.abs(rows))  # reflected at the borders
-        columns = width - 1 - tf.abs(width - 1 - tf.abs(columns))
-        places = (tf.range(count)[:, tf.newaxis, tf.newaxis] * height + rows) * width + columns
-        images = tf.gather(tf.reshape(images, (-1, channels)), places)
-        if FILL == "constant":
-            images = tf.where(inside[..., tf.newaxis], images, colour)
-
-    if "cutout" in AUGMENT:
-        side = height // 2
-        top, left = draw(0, height) - side // 2, draw(0, width) - side // 2
-        hole = (y >= top) & (y < top + side) & (x >= left) & (x < left + side)
-        images = tf.where(hole[..., tf.newaxis], colour, images)
-
-    if {"mixup", "cutmix"} & set(AUGMENT):  # each image with the next one of the shuffled batch
-        share = draw(0.0, 1.0, tf.float32) + tf.zeros((1, height, width))
-        side = tf.sqrt(1 - share)
-        down, right = (tf.cast(tf.abs(place - draw(0, size)), tf.float32) for place, size in ((y, height), (x, width)))
-        kept = tf.cast((down >= side * height / 2) | (right >= side * width / 2), tf.float32)
-        mixup = draw(0, 2) == 1 if {"mixup", "cutmix"} <= set(AUGMENT) else "mixup" in AUGMENT
-        own = tf.where(mixup, share, kept)[..., tf.newaxis]
-        pixels = tf.cast(images, tf.float32)
-        images = tf.cast(tf.round(own * pixels + (1 - own) * tf.roll(pixels, 1, axis=0)), tf.uint8)
-        own = tf.reduce_mean(own, axis=(1, 2))
-        labels = own * labels + (1 - own) * tf.roll(labels, 1, axis=0)
-    return images, labels
-
-
-def training_batches(x, y, classes, colour, first_epoch):
-    """Return a dataset of augmented batches, len(x) // BATCH_SIZE for each epoch from first_epoch on, without end.
-
-    Their order and draws depend on SEED, epoch and step alone, so a resumed run sees what an unbroken one sees.
-    """
-    steps = len(x) // BATCH_SIZE
-    with tf.device("CPU"):
-        images, labels = tf.constant(x), tf.one_hot(y, classes)
-
-    def one_epoch(epoch):
-        order = tf.random.experimental.stateless_shuffle(tf.range(len(x)), seed=(SEED, epoch))
-        order = tf.reshape(order[: steps * BATCH_SIZE], (steps, BATCH_SIZE))
-        return tf.data.Dataset.from_tensor_slices((tf.cast(epoch, tf.int32) * steps + tf.range(steps), order))
-
-    def one_batch(step, chosen):
-        return augment(tf.gather(images, chosen), tf.gather(labels, chosen), (SEED, step), colour)
-
-    batches = tf.data.Dataset.counter(first_epoch).flat_map(one_epoch)
-    return batches.map(one_batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-
-
-# Learning rate
-def learning_rates(steps):
-    """Return the learning rate of each step of the run, float32 (EPOCHS * steps,), for `steps` in an epoch.
-
-    Over the run after its warm-up, t goes from 0 to 1. step: LEARNING_RATE * DROP ** (milestones passed); cosine:
-    arXiv 1608.03983; tanh: hyperbolic-tangent decay, arXiv 1806.01593; plateau: see plateau_rate.
-    """
-    warmup = min(WARMUP, EPOCHS) * steps if SCHEDULE != "plateau" else 0
-    t = np.arange(EPOCHS * steps - warmup) / max(1, EPOCHS * steps - warmup)
-    factors = {
-        "step": DROP ** np.searchsorted(np.sort(MILESTONES), t, side="right"),
-        "cosine": (1 + np.cos(np.pi * t)) / 2,
-        "tanh": (1 - np.tanh(TANH_FROM + (TANH_TO - TANH_FROM) * t)) / 2,
-        "plateau": np.ones_like(t),
-    }
-    rising = np.arange(1, warmup + 1) / max(1, WARMUP * steps)
-    return (LEARNING_RATE * np.concatenate([rising, factors[SCHEDULE]])).astype(np.float32)
-
-
-def plateau_rate(losses):
-    """Return the learning rate after these validation losses: it drops when PATIENCE epochs bring no new lowest."""
-    rate, lowest, waited = LEARNING_RATE, np.inf, 0
-    for loss in losses:
-        lowest, waited = (loss, 0) if loss < lowest else (lowest, waited + 1)
-        if waited == PATIENCE:
-            rate, waited = rate * DROP, 0
-    return rate
-
-
-class EveryStep(keras.optimizers.schedules.LearningRateSchedule):
-    """Gives each step its own of `rates`, float32 (steps,)."""
-
-    def __init__(self, rates):
-        self.rates = rates
-
-    def __call__(self, step):
-        return tf.gather(self.rates, tf.minimum(tf.cast(step, tf.int32), len(self.rates) - 1))
-
-
 # Network
-def quick_normalisation():
-    """Let training on a CPU take TensorFlow's own kernel for batch normalisation: Keras takes a dozen smaller ones.
-
-    The layers stay ordinary ones, whose saved files need nothing from here.
-    """
-    general = layers.BatchNormalization.call
-
-    def call(layer, inputs, training=None, mask=None):
-        images = len(inputs.shape) == 4 and not layer.synchronized and layer.compute_dtype != "float16"
-        if not (training and layer.trainable and images) or tf.config.list_physical_devices("GPU"):
-            return general(layer, inputs, training, mask)
-        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs, scale=layer.gamma, offset=layer.beta, mean=[], variance=[], epsilon=layer.epsilon
-        )
-        count = tf.cast(tf.size(inputs) / inputs.shape[-1], tf.float32)
-        variance *= (count - 1) / count  # the kernel's is the unbiased estimate
-        for average, now in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
-            average.assign(average * layer.momentum + now * (1 - layer.momentum))
-        return outputs
-
-    layers.BatchNormalization.call = call
-
-
 def build_model(shape, classes, mean, variance):
     """Return the network for images of `shape` (height, width, 3); mean and variance are those of their colours.
 
@@ -317,17 +88,17 @@ def build_model(shape, classes, mean, variance):
     """
     in_block = 3 if BOTTLENECK == "yes" else 2
     blocks, rest = divmod(DEPTH - 2, 3 * in_block)
-    if rest:
-        fail(f"DEPTH = {DEPTH} is not {3 * in_block}n + 2; see its comment")
-    quick_normalisation()
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if rest or blocks < 1:
+        raise InputError(f"DEPTH = {DEPTH} is not {3 * in_block}n + 2, with n from 1 up; see its comment")
     weights = {"kernel_initializer": "he_normal", "kernel_regularizer": keras.regularizers.L2(WEIGHT_DECAY / 2)}
 
     def convolution(x, filters, size, stride=1):
-        return layers.Conv2D(filters, size, stride, padding="same", use_bias=False, **weights)(x)
+        x = layers.ZeroPadding2D(size // 2)(x) if stride > 1 and size > 1 else x  # "same" would pad one side only
+        padding = "same" if stride == 1 else "valid"
+        return layers.Conv2D(filters, size, stride, padding, use_bias=False, **weights)(x)
 
     def normalised(x):
-        return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=replicas > 1)(x)
+        return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
 
     def normalised_relu(x):
         return layers.ReLU()(normalised(x))
@@ -371,6 +142,186 @@ def build_model(shape, classes, mean, variance):
     return keras.Model(inputs, outputs)
 
 
+# From here on as in 4.ResNet/resnet.py
+class InputError(Exception):
+    """Bad input; its text is the line that the user sees."""
+
+
+# Data
+def load_data(data, hold_out):
+    """Return {"train": (x, y), "validation": (x, y), "test": (x, y)}: x uint8 (n, height, width, 3), y int64 (n,).
+
+    data: as DATA. hold_out training images, of each class its share, become validation images, the same in every run.
+    """
+    try:
+        if data == "digits":  # 8x8 pixels from 0 to 16
+            x, y = load_digits(return_X_y=True)
+            x = np.kron(x.reshape(-1, 8, 8) * 255 / 16, np.ones((1, 4, 4))).round().astype(np.uint8)
+            x, x_test, y, y_test = train_test_split(x, y, test_size=360, stratify=y, random_state=0)
+        elif data in ("cifar10", "cifar100", "mnist", "fashion_mnist"):
+            (x, y), (x_test, y_test) = getattr(keras.datasets, data).load_data()
+        else:
+            with np.load(data) as file:
+                x, y, x_test, y_test = (file[name] for name in ("x_train", "y_train", "x_test", "y_test"))
+    except Exception as error:  # a download or a file can fail in many ways
+        named = "cifar10, cifar100, mnist or fashion_mnist, which Keras downloads; digits, which needs no network"
+        file = "a .npz file with x_train, y_train, x_test and y_test (tools/images_to_npz.py makes one)"
+        raise InputError(f"DATA = {data!r} cannot be loaded ({error}); give {named}; or {file}") from None
+
+    classes, counts = np.unique(y, return_counts=True)
+    labelled = all(
+        images.dtype == np.uint8
+        and labels.dtype.kind in "iu"
+        and labels.shape in (images.shape[:1], (*images.shape[:1], 1))
+        for images, labels in ((x, y), (x_test, y_test))
+    )
+    of_one_size = x.ndim in (3, 4) and x.shape[3:] in ((), (1,), (3,)) and x.shape[1:] == x_test.shape[1:]
+    numbered = np.array_equal(classes, np.arange(len(classes) or 1)) and np.isin(y_test, classes).all()
+    if not (labelled and of_one_size and min(x.shape[1:3]) >= 28 and numbered and min(counts) > 1 and len(y_test)):
+        arrays = {"x_train": x, "y_train": y, "x_test": x_test, "y_test": y_test}
+        found = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in arrays.items())
+        images = "images uint8 (n, height, width[, 1 or 3]), of one size from 28x28 up"
+        raise InputError(f"{data} has {found}; needed are {images}, and class numbers from 0 up, each at least twice")
+    hold_out = min(hold_out, len(y) // 5)
+    if hold_out < len(classes):
+        raise InputError(f"HOLD_OUT = {hold_out} of {len(y)} training images is too few for {len(classes)} classes")
+    x, x_test = in_colour(x), in_colour(x_test)
+    y, y_test = y.reshape(-1).astype(np.int64), y_test.reshape(-1).astype(np.int64)
+    train, validation = train_test_split(np.arange(len(y)), test_size=hold_out, stratify=y, random_state=0)
+    return {"train": (x[train], y[train]), "validation": (x[validation], y[validation]), "test": (x_test, y_test)}
+
+
+def in_colour(x):
+    """Return images with three channels and, where they are smaller, black borders up to 32x32 pixels."""
+    x = x.reshape(*x.shape[:3], -1)
+    if min(x.shape[1:3]) < 32:
+        borders = [(max(0, 33 - size) // 2, max(0, 32 - size) // 2) for size in x.shape[1:3]]
+        x = np.pad(x, [(0, 0), *borders, (0, 0)])
+    return x if x.shape[3] == 3 else np.repeat(x, 3, axis=3)
+
+
+def split_hash(data):
+    """Return 16 hex digits that identify the validation and the test images and their labels."""
+    arrays = [*data["validation"], *data["test"]]
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()[:16]
+
+
+def colour_moments(x):
+    """Return mean and variance of each colour of the uint8 images x: two lists of 3 floats."""
+    mean, square = x.mean((0, 1, 2)), np.einsum("nhwc,nhwc->c", x, x, dtype=float) / x[..., 0].size
+    return mean.tolist(), (square - mean**2).tolist()
+
+
+# Augmentation
+def augment(x, y, colour, random):
+    """Return a batch changed as AUGMENT says, perhaps in place: x uint8 (n, height, width, 3), y float32 (n, classes).
+
+    colour, uint8 (3,), fills holes; the draws, of its own for every image, are those of `random`, a NumPy generator.
+    """
+    n, height, width, _ = x.shape
+    if "rotate" in AUGMENT:  # by up to 15 degrees, each pixel from the nearest
+        margin = max(height, width) // 7 + 1
+        angle = random.uniform(-np.pi / 12, np.pi / 12, (n, 1, 1)).astype(np.float32)
+        down, right = np.mgrid[:height, :width].astype(np.float32) - np.reshape([height - 1, width - 1], (2, 1, 1)) / 2
+        rows = np.rint(np.cos(angle) * down + np.sin(angle) * right + (height - 1) / 2 + margin).astype(int)
+        columns = np.rint(np.cos(angle) * right - np.sin(angle) * down + (width - 1) / 2 + margin).astype(int)
+        x = widened(x, margin, colour)[np.arange(n)[:, np.newaxis, np.newaxis], rows, columns]
+    if "shift" in AUGMENT:  # by up to 4 pixels
+        windows = np.lib.stride_tricks.sliding_window_view(widened(x, 4, colour), x.shape[1:], axis=(1, 2, 3))
+        top, left = random.integers(0, 9, (2, n))
+        x = windows[np.arange(n), top, left, 0]
+    if "flip" in AUGMENT:
+        flipped = random.random(n) < 0.5
+        x[flipped] = np.take(x[flipped], np.arange(width)[::-1], axis=2)
+    if "cutout" in AUGMENT:  # arXiv 1708.04552, squares of half the height
+        for i, (row, column) in enumerate(random.integers(0, (height, width), (n, 2))):
+            x[i, around(row, height // 4), around(column, height // 4)] = colour
+    if {"mixup", "cutmix"} & set(AUGMENT):  # arXiv 1710.09412, 1905.04899, alpha 1; of both, each image gets one
+        others, other_labels = np.roll(x, 1, axis=0), np.roll(y, 1, axis=0)
+        centres, shares = random.integers(0, (height, width), (n, 2)), random.random(n)
+        mixed = random.random(n) < 0.5 if {"mixup", "cutmix"} <= set(AUGMENT) else np.full(n, "mixup" in AUGMENT)
+        for i, ((row, column), own) in enumerate(zip(centres, shares, strict=True)):
+            if mixed[i]:
+                x[i] = np.rint(own * x[i] + (1 - own) * others[i])
+            else:
+                half = np.sqrt(1 - own) / 2
+                box = i, around(row, round(half * height)), around(column, round(half * width))
+                x[box] = others[box]
+                own = 1 - x[box].size / x[i].size
+            y[i] = own * y[i] + (1 - own) * other_labels[i]
+    return x, y
+
+
+def widened(x, margin, colour):
+    """Return images with a margin on every side: of that colour or, if FILL says so, a reflection."""
+    if FILL == "reflect":
+        return np.pad(x, [(0, 0), (margin, margin), (margin, margin), (0, 0)], "reflect")
+    n, height, width = x.shape[0], x.shape[1] + 2 * margin, x.shape[2] + 2 * margin
+    wide = np.full((n, height, 3 * width), np.tile(colour, width)).reshape(n, height, width, 3)
+    wide[:, margin:-margin, margin:-margin] = x
+    return wide
+
+
+def around(middle, half):
+    """Return the slice of `half` pixels on both sides of the middle, as far as there are any."""
+    return slice(max(0, middle - half), middle + half)
+
+
+class Batches(keras.utils.PyDataset):
+    """The training images in augmented batches; order and draws depend on SEED, epoch and step alone."""
+
+    def __init__(self, x, y, colour):  # as augment has them
+        super().__init__(workers=1)  # with more, JAX gets wrong batches
+        self.x, self.y, self.colour = x, y, colour
+        self.begin_epoch(0)
+
+    def __len__(self):
+        return len(self.x) // BATCH_SIZE
+
+    def begin_epoch(self, epoch):
+        self.epoch = epoch
+        self.order = np.random.default_rng((SEED, epoch, len(self))).permutation(len(self.x))  # no step is len(self)
+
+    def __getitem__(self, step):
+        chosen = self.order[step * BATCH_SIZE : (step + 1) * BATCH_SIZE]
+        return augment(self.x[chosen], self.y[chosen], self.colour, np.random.default_rng((SEED, self.epoch, step)))
+
+
+# Learning rate
+def learning_rate(epoch):
+    """Return the learning rate after so many epochs, such as 3.5; with plateau, until it first drops."""
+    if SCHEDULE == "plateau":
+        return LEARNING_RATE
+    if epoch < WARMUP:
+        return LEARNING_RATE * epoch / WARMUP
+    t = (epoch - WARMUP) / (EPOCHS - WARMUP)  # from 0 to 1
+    if SCHEDULE == "step":
+        return LEARNING_RATE * DROP ** np.sum(t >= np.array(MILESTONES))
+    if SCHEDULE == "cosine":  # arXiv 1608.03983
+        return LEARNING_RATE * (1 + np.cos(np.pi * t)) / 2
+    return LEARNING_RATE * (1 - np.tanh(TANH_FROM + (TANH_TO - TANH_FROM) * t)) / 2  # arXiv 1806.01593
+
+
+def plateau_rate(losses):
+    """Return the learning rate after these validation losses: it drops when PATIENCE epochs bring no new lowest."""
+    rate, lowest, waited = LEARNING_RATE, np.inf, 0
+    for loss in losses:
+        lowest, waited = (loss, 0) if loss < lowest else (lowest, waited + 1)
+        if waited == PATIENCE:
+            rate, waited = rate * DROP, 0
+    return rate
+
+
+class EveryStep(keras.optimizers.schedules.LearningRateSchedule):
+    """Gives each step its own of `rates`, float32 (steps,)."""
+
+    def __init__(self, rates):
+        self.rates = np.float32(rates)
+
+    def __call__(self, step):
+        return keras.ops.take(self.rates, keras.ops.minimum(keras.ops.cast(step, "int32"), len(self.rates) - 1))
+
+
 # Training
 @contextmanager
 def written_whole(path):
@@ -384,7 +335,7 @@ def written_whole(path):
 
 @contextmanager
 def locked(folder):
-    """Keep other processes from training in a folder, or fail if one does; where locks are unknown, do nothing."""
+    """Refuse a folder that another process trains in, and keep others out; where locks are unknown, do nothing."""
     lock = None
     try:
         import fcntl  # not on Windows
@@ -392,7 +343,8 @@ def locked(folder):
         lock = os.open(folder, os.O_RDONLY)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        fail(f"{folder} is in training by another process; wait until it is over, or give another --run NAME")
+        mend = "wait until it is over, or give another --run NAME"
+        raise InputError(f"{folder} is in training by another process; {mend}") from None
     except (ImportError, OSError):
         pass
     try:
@@ -403,70 +355,103 @@ def locked(folder):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """After every epoch writes history.csv and backup.npz, which holds all that a resume needs, to `folder`.
+    """Begins every epoch, and after it writes history.csv and backup.npz, which holds all that a resume needs.
 
-    variables: those of model and optimizer; settings: what a resume must have in common with the run's first start.
+    A resume must have these settings, as the first start had, and finds the values of these variables.
     """
 
-    def __init__(self, folder, settings, variables):
+    def __init__(self, folder, settings, variables, batches, rates):
         super().__init__()
-        self.folder, self.kept = folder, variables
-        self.past = {"settings": settings, "epochs": [], "best_accuracy": -1.0}
-        self.best_weights = []
+        self.folder, self.settings, self.kept, self.batches, self.rates = folder, settings, variables, batches, rates
+        self.history, self.best_weights = [], []
         if (folder / "backup.npz").exists():
-            try:
-                self.resume(settings, variables)
-            except (KeyError, ValueError, EOFError, BadZipFile):
-                fail(f"{folder}/backup.npz is damaged or of another network; remove it, and the run starts anew")
+            self.resume()
 
-    def resume(self, settings, variables):
-        with np.load(self.folder / "backup.npz") as backup:
-            arrays = dict(backup)
-        self.past = json.loads(str(arrays.pop("past")))
-        was = self.past["settings"]
-        changed = [name for name in was | settings if was.get(name) != settings.get(name)]
-        changes = [f"{name} was {was.get(name)}, is {settings.get(name)}" for name in changed]
-        if changes:
-            fail(f"{self.folder} is unfinished, but {'; '.join(changes)}. Undo that, or give it another --run NAME")
-        for number, variable in enumerate(variables):
-            variable.assign(arrays.pop(f"variable {number}"))
-        self.best_weights = [arrays[f"best weight {number}"] for number in range(len(arrays))]
+    def resume(self):
+        file, now = self.folder / "backup.npz", self.settings
+        try:
+            with np.load(file) as backup:
+                arrays = dict(backup)
+            past = json.loads(str(arrays.pop("past")))
+            self.history, was = past["epochs"], past["settings"]
+            both = [(name, was.get(name), now.get(name)) for name in was | now]
+            changed = [f"{name} was {old}, is {new}" for name, old, new in both if old != new]
+            for number, variable in enumerate([] if changed else self.kept):
+                variable.assign(arrays.pop(f"variable {number}"))
+            self.best_weights = list(arrays.values())
+        except (AttributeError, KeyError, TypeError, ValueError, EOFError, BadZipFile):
+            raise InputError(f"{file} is damaged or of another network; remove it, and the run starts anew") from None
+        if changed:
+            mend = "Undo that, or give another --run NAME"
+            raise InputError(f"{self.folder} is unfinished, but {'; '.join(changed)}. {mend}")
 
     def on_epoch_begin(self, epoch, logs=None):
         self.began = time.perf_counter()
+        self.batches.begin_epoch(epoch)
+        self.rate = self.rates(epoch + 1 - 1 / self.params["steps"])  # that of its last step
+        if SCHEDULE == "plateau":
+            self.rate = plateau_rate([row["val_crossentropy"] for row in self.history])
+            self.model.optimizer.learning_rate = self.rate
 
     def on_test_begin(self, logs=None):
         self.trained = time.perf_counter()
 
-    def on_test_end(self, logs=None):  # the weights are now those of EMA, if it is on
-        if SELECT == "best" and logs["accuracy"] > self.past["best_accuracy"]:
-            self.past["best_accuracy"], self.best_weights = float(logs["accuracy"]), self.model.get_weights()
-
     def on_epoch_end(self, epoch, logs=None):
         if not np.isfinite(logs["loss"]):
-            fail(f"the loss is {logs['loss']} in epoch {epoch + 1}; give a lower LEARNING_RATE or a WARMUP")
-        row = {"epoch": epoch + 1} | {name: float(value) for name, value in logs.items()}
-        row["learning_rate"] = float(self.model.optimizer.learning_rate)
+            raise InputError(f"the loss is {logs['loss']} in epoch {epoch + 1}; give a lower LEARNING_RATE or a WARMUP")
+        if SELECT == "best" and logs["val_accuracy"] > max([row["val_accuracy"] for row in self.history], default=-1):
+            self.best_weights = self.model.get_weights()
+        row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
+        row["learning_rate"] = float(self.rate)
         row["images_per_second"] = self.params["steps"] * BATCH_SIZE / (self.trained - self.began)
         row["seconds"] = time.perf_counter() - self.began
-        self.past["epochs"].append(row)
-        if SCHEDULE == "plateau":
-            self.model.optimizer.learning_rate = plateau_rate([row["val_loss"] for row in self.past["epochs"]])
+        self.history.append(row)
         arrays = {f"variable {number}": variable.numpy() for number, variable in enumerate(self.kept)}
         arrays |= {f"best weight {number}": array for number, array in enumerate(self.best_weights)}
         with written_whole(self.folder / "history.csv") as path:
-            pd.DataFrame(self.past["epochs"]).to_csv(path, index=False)
+            pd.DataFrame(self.history).to_csv(path, index=False)
         with written_whole(self.folder / "backup.npz") as path:  # last: without it the epoch is repeated
-            np.savez(path, past=json.dumps(self.past), **arrays)
+            np.savez(path, past=json.dumps({"settings": self.settings, "epochs": self.history}), **arrays)
 
 
-def with_test_flip(model):
-    """Return a model that averages what `model` gives for an image and for its mirror image."""
-    inputs = keras.Input(model.input_shape[1:])
-    mirror = layers.EinsumDense("bhwc,wv->bhvc", inputs.shape[1:], trainable=False)  # an exchange of columns
-    mirrored = mirror(inputs)
-    mirror.set_weights([np.eye(inputs.shape[2])[::-1]])
-    return keras.Model(inputs, layers.Average()([model(inputs), model(mirrored)]))
+def quick_on_cpu():
+    """Let TensorFlow train faster on a CPU; the layers stay ordinary ones, in saved files too.
+
+    Batch normalisation in training takes TensorFlow's own kernel: Keras takes a dozen smaller ones. A grouped
+    convolution is computed group by group: Keras gives it to XLA, about 100 times slower. And memory that is set
+    free is kept for the next step: TensorFlow 2.21 gives it back from the first generator on, which costs a third.
+    """
+    normalise, convolve = layers.BatchNormalization.call, layers.Conv2D.convolution_op
+    if tf.config.list_physical_devices("GPU") or getattr(normalise, "is_quick", False):
+        return
+
+    def call(layer, inputs, training=None, mask=None):
+        fits = len(inputs.shape) == 4 and not layer.synchronized and layer.compute_dtype != "float16"
+        if not (training and layer.trainable and fits):
+            return normalise(layer, inputs, training, mask)
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs, scale=layer.gamma, offset=layer.beta, mean=[], variance=[], epsilon=layer.epsilon
+        )
+        count = tf.cast(tf.size(inputs) / inputs.shape[-1], tf.float32)
+        variance *= (count - 1) / count  # the kernel's is the unbiased estimate
+        for average, now in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+            average.assign(average * layer.momentum + now * (1 - layer.momentum))
+        return outputs
+
+    def convolution_op(layer, inputs, kernel):
+        if layer.groups == 1:
+            return convolve(layer, inputs, kernel)
+        channels = 3 if layer.data_format == "channels_last" else 1
+        pieces = tf.split(inputs, layer.groups, channels), tf.split(kernel, layer.groups, axis=3)
+        return tf.concat([convolve(layer, *piece) for piece in zip(*pieces, strict=True)], channels)
+
+    if sys.platform == "linux":
+        next(iter(tf.data.Dataset.from_generator(lambda: [0], tf.int32)))  # the first one, which a PyDataset is too
+        c_library = ctypes.CDLL(None)
+        c_library.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD, in bytes: at its highest
+        c_library.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+    call.is_quick = True
+    layers.BatchNormalization.call, layers.Conv2D.convolution_op = call, convolution_op
 
 
 def precision():
@@ -480,19 +465,37 @@ def precision():
     return "mixed_bfloat16" if {"avx512_bf16", "amx_bf16"} & set(flags) else "float32"
 
 
-def train(settings, folder):
-    """Train with the settings above, from the last finished epoch if there is one; leave the result in `folder`."""
-    data = load_data()
+def with_test_flip(model):
+    """Return a model that averages what `model` gives for an image and for its mirror image."""
+    inputs = keras.Input(model.input_shape[1:])
+    mirror = layers.EinsumDense("bhwc,wv->bhvc", inputs.shape[1:], trainable=False)  # an exchange of columns
+    mirrored = mirror(inputs)
+    mirror.set_weights([np.eye(inputs.shape[2])[::-1]])
+    return keras.Model(inputs, layers.Average()([model(inputs), model(mirrored)]))
+
+
+def train(settings, folder, data=None, rates=learning_rate, callbacks=(), batches=None):
+    """Train with the settings above, from the last finished epoch if there is one; leave the result in `folder`.
+
+    settings: what run.json is to hold; data: what load_data gives; rates: a function like learning_rate; callbacks:
+    more of Keras', called before our own, whose attribute `variables`, if there is one after set_model, is kept for
+    a resume; batches: in place of Batches. Raises InputError, or OSError where nothing can be written.
+    """
+    data = data or load_data(DATA, HOLD_OUT)
+    data = data | {"train": tuple(array[: LIMIT or None] for array in data["train"])}
     (x, y), (x_validation, y_validation) = data["train"], data["validation"]
     classes = 1 + max(int(labels.max()) for _, labels in data.values())
     if len(x) < BATCH_SIZE:
-        fail(f"BATCH_SIZE = {BATCH_SIZE} is more than the {len(x)} training images")
-    steps = len(x) // BATCH_SIZE
+        raise InputError(f"BATCH_SIZE = {BATCH_SIZE} is more than the {len(x)} training images")
+    mean, variance = colour_moments(x)
+    if batches is None:
+        batches = Batches(x, keras.utils.to_categorical(y, classes), np.uint8(np.round(mean)))
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         if (folder / "run.json").exists():
-            fail(f"{folder} is finished and stays as it is; for another run give --run NAME or other settings")
-        mean, variance = colour_moments(x)
+            raise InputError(f"{folder} is finished and stays as it is; give another --run NAME, or other settings")
+        sys.setrecursionlimit(10_000)  # Keras walks a network recursively, and ResNet-1001 is deep
+        quick_on_cpu()
         keras.config.set_dtype_policy(precision())
         keras.utils.set_random_seed(SEED)
         record = describe_run(settings)
@@ -500,39 +503,37 @@ def train(settings, folder):
         several = tf.distribute.MirroredStrategy([device.name for device in devices]) if len(devices) > 1 else None
         with (several or tf.distribute.get_strategy()).scope():
             model = build_model(x.shape[1:], classes, mean, variance)
-            losses = {
-                "crossentropy": keras.losses.CategoricalCrossentropy(label_smoothing=LABEL_SMOOTHING),
-                "focal": keras.losses.CategoricalFocalCrossentropy(label_smoothing=LABEL_SMOOTHING),
-            }
-            rate = LEARNING_RATE if SCHEDULE == "plateau" else EveryStep(learning_rates(steps))
-            ema = {"use_ema": True, "ema_momentum": EMA} if EMA else {}
+            for layer in model.layers:
+                if several and isinstance(layer, layers.BatchNormalization):
+                    layer.synchronized = True
+            focal, plain = keras.losses.CategoricalFocalCrossentropy, keras.losses.CategoricalCrossentropy
+            steps = range(EPOCHS * len(batches))
+            planned = EveryStep([rates(step / len(batches)) for step in steps]) if SCHEDULE != "plateau" else 0.0
             model.compile(
-                optimizer=keras.optimizers.SGD(rate, MOMENTUM, nesterov=True, **ema),
-                loss=losses[LOSS],
-                metrics=["accuracy"],
+                optimizer=keras.optimizers.SGD(planned, MOMENTUM, nesterov=True),
+                loss=(focal if LOSS == "focal" else plain)(label_smoothing=LABEL_SMOOTHING),
+                metrics=["accuracy", keras.metrics.CategoricalCrossentropy(name="crossentropy")],
                 jit_compile=devices[0].device_type == "GPU" and not several,  # slower on a CPU
             )
             model.optimizer.build(model.trainable_variables)
+            variables = [*model.variables, *model.optimizer.variables]
+            for callback in callbacks:
+                callback.set_model(model)
+                variables += getattr(callback, "variables", [])
             common = {**settings, "data and split": split_hash(data), "precision": record["precision"]}
-            common = json.loads(json.dumps(common))
-            checkpoint = Checkpoint(folder, common, [*model.variables, *model.optimizer.variables])
+            checkpoint = Checkpoint(folder, json.loads(json.dumps(common)), variables, batches, rates)
 
-        epochs = checkpoint.past["epochs"]
-        print(f"{folder}: {model.count_params():,} parameters, {len(x)} training images, from epoch {len(epochs) + 1}")
+        done = len(checkpoint.history)
+        print(f"{folder}: {model.count_params():,} parameters, {len(x)} training images, from epoch {done + 1}")
+        board = keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False)
         model.fit(
-            training_batches(x, y, classes, np.uint8(np.round(mean)), len(epochs)),
+            batches,
             epochs=EPOCHS,
-            initial_epoch=len(epochs),
-            steps_per_epoch=steps,
-            shuffle=False,  # training_batches does
+            initial_epoch=done,
+            shuffle=False,  # Batches does
             validation_data=(x_validation, keras.utils.to_categorical(y_validation, classes)),
             validation_batch_size=BATCH_SIZE,
-            callbacks=[
-                keras.callbacks.TerminateOnNaN(),
-                checkpoint,
-                *([keras.callbacks.SwapEMAWeights()] if EMA else []),
-                keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
-            ],
+            callbacks=[keras.callbacks.TerminateOnNaN(), *callbacks, checkpoint, board],
             verbose=1 if sys.stdout.isatty() else 2,
         )
         keras.config.set_dtype_policy("float32")  # whatever trained it, any device can use the result
@@ -540,66 +541,51 @@ def train(settings, folder):
         result.set_weights(checkpoint.best_weights or model.get_weights())
         record["parameters"] = result.count_params()
         result = with_test_flip(result) if TEST_FLIP == "yes" else result
+        logging.getLogger("absl").setLevel(logging.ERROR)  # Keras' note that .h5 is an older format
         with written_whole(folder / "model.h5") as path:
             result.save(path, include_optimizer=False)
-        draw_curves(pd.DataFrame(epochs), folder / "curves.png")
-        write_results(folder, data, epochs, record)
+        write_results(folder, data, checkpoint.history, record)
         (folder / "backup.npz").unlink()
-
-
-def draw_curves(history, path):
-    """Draw loss, accuracy and learning rate by epoch, from a table like history.csv, to the PNG file `path`."""
-    figure = Figure(figsize=(8, 9), layout="constrained")
-    figure.suptitle(path.parent.name)
-    for axes, name in zip(figure.subplots(3, sharex=True), ("loss", "accuracy", "learning_rate"), strict=True):
-        axes.plot(history["epoch"], history[name], ".-", label="training")
-        if f"val_{name}" in history:
-            axes.plot(history["epoch"], history[f"val_{name}"], ".-", label="validation")
-            axes.legend()
-        axes.set_ylabel(name.replace("_", " "))
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-    axes.set_xlabel("epoch")
-    with written_whole(path) as beside:
-        figure.savefig(beside, dpi=100)
 
 
 def describe_run(settings):
     """Return what run.json says of the script, the command, the device and the versions."""
     script = Path(__file__).resolve()
-    try:
-        git = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=script.parent, capture_output=True, text=True, check=True
-        )
-        commit = git.stdout.strip()
-    except (OSError, subprocess.CalledProcessError):  # there is no git, or no repository
-        commit = None
+    git = subprocess.run("git rev-parse HEAD", shell=True, cwd=script.parent, capture_output=True, text=True)
     gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
-    cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    cpu = (re.findall(r"model name\s*: (.+)", cpu) or [platform.machine()])[0]
+    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    cpu = (re.findall(r"model name\s*: (.+)", info) or ["CPU"])[0]
     return {
         "script": f"{script.parent.name}/{script.name}",
         "script_sha256": hashlib.sha256(script.read_bytes()).hexdigest(),
-        "git_commit": commit,
+        "git_commit": git.stdout.strip() or None,  # without git, or a repository
         "command": shlex.join(["python", *sys.argv]),
         "settings": settings,
         "precision": keras.config.dtype_policy().name,
         "device": ", ".join(gpu.get("device_name", "GPU") for gpu in gpus) or f"{cpu}, {os.cpu_count()} cores",
-        "versions": {"python": platform.python_version()} | {it.__name__: it.__version__ for it in (tf, keras, np)},
+        "versions": {"python": sys.version.split()[0]} | {it.__name__: it.__version__ for it in (tf, keras, np)},
     }
 
 
-def write_results(folder, data, epochs, record):
-    """Score the saved model, print that, and write predictions.npz and, last of all, run.json."""
+def write_results(folder, data, history, record):
+    """Draw the curves, score the saved model, print that, and write predictions.npz and, last of all, run.json."""
+    figure = Figure(figsize=(8, 9), layout="constrained")
+    figure.suptitle(folder.name)
+    for axes, name in zip(figure.subplots(3, sharex=True), ("crossentropy", "accuracy", "learning_rate"), strict=True):
+        curves = pd.DataFrame(history).set_index("epoch").filter(like=name)
+        curves.plot(ax=axes, style=".-", ylabel=name.replace("_", " "), grid=True)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    with written_whole(folder / "curves.png") as path:
+        figure.savefig(path, dpi=100)
     model = keras.models.load_model(folder / "model.h5", compile=False)
     record |= {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "date": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
         "model": hashlib.sha256((folder / "model.h5").read_bytes()).hexdigest(),
         "classes": model.output_shape[1],
         "images": {part: len(y) for part, (_, y) in data.items()},
         "split": split_hash(data),
-        "seconds": sum(row["seconds"] for row in epochs),
-        "images_per_second": float(np.median([row["images_per_second"] for row in epochs])),
+        "seconds": sum(row["seconds"] for row in history),
+        "images_per_second": float(np.median([row["images_per_second"] for row in history])),
     }
     predictions = {"model": record["model"], "split": record["split"], "data": DATA}
     for part, (x, y) in data.items():
@@ -616,55 +602,48 @@ def write_results(folder, data, epochs, record):
 
 
 # Command line
+LIMITS = {  # lowest and highest number; of the others, whole ones are from 1 to 10**9, and fractions from 0 to 0.999
+    **dict.fromkeys(("LIMIT", "WARMUP", "SEED"), (0, 10**9)),
+    **{"LEARNING_RATE": (1e-9, 999), "TANH_FROM": (-20, 0), "TANH_TO": (0, 20), "COMPRESSION": (0.001, 1)},
+}
+
+
 def check_setting(name, value, comment):
-    """Return a setting's value, converted if it came as text, or fail, by the words of its comment.
-
-    "one of a, b": a word; "any of a, b": several (as text: a,b or none); "at least N": a whole number; "below N":
-    a number from 0; "each below N": several; "from N to N": a number; without any of these: a text.
-    """
-    patterns = r"(?:one|any) of ([\w, ]+)", r"at least (\d+)", r"below (\d+)", r"from (-?\d+) to (\d+)"
-    words, least, limit, ends = (re.search(pattern, comment) for pattern in patterns)
-    several = re.search(r"any of|each below", comment)
-    items = [value] if not several else [] if value == "none" else value.split(",") if value == str(value) else value
-    whole = least or (words and re.fullmatch(r"[\d, ]+", words[1]))
-    kind = int if whole else float if limit or ends else str
-
-    def fits(item):
-        if words:
-            return str(item) in words[1].split(", ")
-        if ends:
-            return float(ends[1]) <= item <= float(ends[2])
-        return int(least[1]) <= item < 1e9 if least else 0 <= item < float(limit[1]) if limit else True
-
-    try:
-        items = [kind(str(item)) for item in items]
-        valid = all(fits(item) for item in items)
-    except (TypeError, ValueError):
-        valid = False
-    if not valid:
-        fail(f"{name} = {value!r} is not allowed; {'a whole number: ' if whole else ''}{comment}")
-    return tuple(items) if several else items[0]
+    """Raise InputError unless the value is one of the words in the setting's comment, or within its limits."""
+    named = re.search(r"(one|any) of ([\w, ]+)", comment)
+    for item in value if isinstance(value, tuple) else (value,):
+        least, most = LIMITS.get(name, (1, 10**9) if isinstance(item, int) else (0, 0.999))
+        if named and (str(item) not in named[2].split(", ") or isinstance(value, tuple) != (named[1] == "any")):
+            raise InputError(f"{name} = {value!r} is not {named[0]}")
+        is_text = isinstance(item, str) and name in ("DATA", "RUN")
+        if not named and not is_text and not (isinstance(item, int | float) and least <= item <= most):
+            raise InputError(f"{name} = {value!r} is not from {least} to {most}")
 
 
 def read_settings(arguments):
     """Override the settings above by `--name value`; return them all by name, and the folder for the run."""
-    section = Path(__file__).read_text(encoding="utf-8").split("\n# Settings\n")[1].split("\n\n\n")[0]
-    comments = dict(re.findall(r"^([A-Z_]+) = .*?  # (.+)$", section, re.MULTILINE))
-    options = {"--" + name.lower().replace("_", "-"): name for name in comments}
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form, allow_abbrev=False)
-    parser.error = fail
-    for option, name in options.items():
-        text = f"{comments[name]} (now {globals()[name]!r})".replace("%", "%%")
-        parser.add_argument(option, dest=name, metavar="", help=text)
-    given, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        fail(f"there is no setting {unknown[0]}; there are {' '.join(options)}")
-    given = {name: text for name, text in vars(given).items() if text is not None}
-    settings = {name: check_setting(name, given.get(name, globals()[name]), comments[name]) for name in comments}
+    section = Path(__file__).read_text(encoding="utf-8").split("\n# Settings\n")[1].split("\n# Network\n")[0]
+    comments = dict(re.findall(r"^([A-Z_]+) = .+?  # (.+)$", section, re.MULTILINE))
+    form, usage = argparse.RawDescriptionHelpFormatter, "%(prog)s [--help] [--name value ...]"
+    parser = argparse.ArgumentParser(usage=usage, description=__doc__, formatter_class=form, allow_abbrev=False)
+    for name, comment in comments.items():
+        text = f"{comment} (now {globals()[name]!r})".replace("%", "%%")
+        parser.add_argument("--" + name.lower().replace("_", "-"), dest=name, metavar="", help=text)
+    given = {name: text for name, text in vars(parser.parse_args(arguments)).items() if text is not None}
+    settings = {name: globals()[name] for name in comments}
+    for name, text in given.items():
+        several = isinstance(settings[name], tuple)
+        kind = type(settings[name]) if not several else str if "any of" in comments[name] else float
+        try:
+            items = tuple(kind(item) for item in (text.split(",") if several else [text]) if text != "none")
+            settings[name] = items if several else items[0]
+        except (ValueError, IndexError):
+            raise InputError(f"{name} = {text!r} is not of the kind {kind.__name__}: {comments[name]}") from None
+    for name, value in settings.items():
+        check_setting(name, value, comments[name])
     globals().update(settings)
     if not re.fullmatch(r"(?!\.)[\w.+-]*", RUN):
-        fail(f"RUN = {RUN!r} is not a plain name for a folder in runs/")
+        raise InputError(f"RUN = {RUN!r} is not a plain name for a folder in runs/")
     parts = [f"{name}-{text}" for name, text in given.items() if name not in ("DATA", "RUN")]
     name = "-".join([Path(__file__).stem, Path(DATA).stem, *parts]).lower()
     return settings, Path("runs") / (RUN or re.sub(r"[^a-z0-9.-]", "_", name))
@@ -676,5 +655,7 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         print("\nInterrupted. The same command goes on from the last finished epoch.", file=sys.stderr)
         sys.exit(130)
-    except OSError as error:
-        fail(f"{error}; when that is mended, the same command goes on from the last finished epoch")
+    except (InputError, OSError) as error:
+        mend = "; when that is mended, the same command goes on" if isinstance(error, OSError) else ""
+        print(f"{Path(__file__).name}: {error}{mend}", file=sys.stderr)
+        sys.exit(2)

@@ -14,8 +14,7 @@ LABELS = np.eye(10, dtype=np.float32)[RANDOM.integers(0, 10, COUNT)]
 
 def augmented(names, fill="constant", seed=(0, 0), images=IMAGES):
     script = load_script("4.ResNet/resnet.py", AUGMENT=names, FILL=fill)
-    images, labels = script.augment(images, LABELS, seed, COLOUR)
-    return np.asarray(images), np.asarray(labels)
+    return script.augment(images.copy(), LABELS.copy(), COLOUR, np.random.default_rng(seed))
 
 
 def shifted(image, down, right, fill):
@@ -138,14 +137,43 @@ def test_batches_hold_every_image_once_an_epoch_and_start_where_told():
     x = np.zeros((45, 32, 32, 3), np.uint8)
     x[:, 0, 0, 0] = np.arange(45)
 
-    def numbers(first_epoch, epochs):
-        batches = script.training_batches(x, np.arange(45) % 10, 10, COLOUR, first_epoch).take(4 * epochs)
-        images, labels = zip(*batches.as_numpy_iterator(), strict=True)
+    batches = script.Batches(x, np.eye(10, dtype=np.float32)[np.arange(45) % 10], COLOUR)
+    assert len(batches) == 4
+
+    def numbers(epoch):
+        batches.begin_epoch(epoch)
+        images, labels = zip(*(batches[step] for step in range(4)), strict=True)
         chosen = np.concatenate(images)[:, 0, 0, 0]
         assert np.array_equal(np.concatenate(labels).argmax(axis=1), chosen % 10)
-        return chosen.reshape(epochs, 40)
+        return chosen.tolist()
 
-    three = numbers(0, 3)
+    three = [numbers(epoch) for epoch in range(3)]
     assert all(len(set(epoch)) == 40 for epoch in three)
-    assert not np.array_equal(three[0], three[1])
-    assert np.array_equal(numbers(1, 2), three[1:])
+    assert three[0] != three[1]
+    assert numbers(1) == three[1]
+    assert np.array_equal(x[:, 0, 0, 0], np.arange(45))  # the images are not changed
+
+
+def test_a_batch_depends_on_seed_epoch_and_step_in_whatever_order_they_come():
+    every = ("flip", "shift", "rotate", "cutout", "mixup", "cutmix")
+    script = load_script("4.ResNet/resnet.py", AUGMENT=every, BATCH_SIZE=16)
+    first, second = script.Batches(IMAGES, LABELS, COLOUR), script.Batches(IMAGES, LABELS, COLOUR)
+    first.begin_epoch(5)
+    forwards = [first[step][0] for step in range(4)]
+    second.begin_epoch(0)
+    assert not np.array_equal(second[0][0], forwards[0])
+    second.begin_epoch(5)
+    for step in reversed(range(4)):
+        assert np.array_equal(second[step][0], forwards[step])
+    script.SEED = 1
+    second.begin_epoch(5)
+    assert not np.array_equal(second[0][0], forwards[0])
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (32, 48), (64, 32)])
+def test_every_change_keeps_the_images_shape(shape):
+    every = ("flip", "shift", "rotate", "cutout", "mixup", "cutmix")
+    images = RANDOM.integers(0, 256, (COUNT, *shape, 3), dtype=np.uint8)
+    for fill in ("constant", "reflect"):
+        changed, _ = augmented(every, fill, images=images)
+        assert changed.shape == images.shape and changed.dtype == np.uint8
