@@ -35,6 +35,7 @@ try:
     import tensorflow as tf
 finally:
     os.dup2(stderr, 2)
+logging.getLogger("absl").setLevel(logging.ERROR)  # for Keras' note that .h5 is an older format
 
 import keras
 import numpy as np
@@ -541,7 +542,6 @@ def train(settings, folder, data=None, rates=learning_rate, callbacks=(), batche
         result.set_weights(checkpoint.best_weights or model.get_weights())
         record["parameters"] = result.count_params()
         result = with_test_flip(result) if TEST_FLIP == "yes" else result
-        logging.getLogger("absl").setLevel(logging.ERROR)  # Keras' note that .h5 is an older format
         with written_whole(folder / "model.h5") as path:
             result.save(path, include_optimizer=False)
         write_results(folder, data, checkpoint.history, record)

@@ -34,6 +34,7 @@ try:
     import tensorflow as tf
 finally:
     os.dup2(stderr, 2)
+logging.getLogger("absl").setLevel(logging.ERROR)  # for Keras' note that .h5 is an older format
 
 import keras
 import numpy as np
@@ -48,6 +49,7 @@ DATA = "cifar10"  # cifar10, cifar100, mnist, fashion_mnist, digits, or the path
 HOLD_OUT = 5000  # training images kept for validation, at most a fifth of them
 LIMIT = 0  # train on this many images only, for a quick try; 0 is all
 
+# Differs from 4.ResNet/resnet.py
 DEPTH = 28  # convolutions, 6n + 4 (the paper's: 16, 22, 28, 40)
 WIDTH = 10  # how many times as many filters as ResNet
 DROPOUT = 0.0  # part of the activations dropped in training
@@ -512,7 +514,6 @@ def train(settings, folder, data=None, rates=learning_rate, callbacks=(), batche
         result.set_weights(checkpoint.best_weights or model.get_weights())
         record["parameters"] = result.count_params()
         result = with_test_flip(result) if TEST_FLIP == "yes" else result
-        logging.getLogger("absl").setLevel(logging.ERROR)  # Keras' note that .h5 is an older format
         with written_whole(folder / "model.h5") as path:
             result.save(path, include_optimizer=False)
         write_results(folder, data, checkpoint.history, record)

@@ -34,6 +34,7 @@ try:
     import tensorflow as tf
 finally:
     os.dup2(stderr, 2)
+logging.getLogger("absl").setLevel(logging.ERROR)  # for Keras' note that .h5 is an older format
 
 import keras
 import numpy as np
@@ -53,6 +54,7 @@ REDUCTION = 16  # how many times fewer units the squeezed layer has
 CARDINALITY = 4  # groups in each grouped convolution of ResNeXt
 GROUP_WIDTH = 64  # filters of each such group in the first stage, doubled twice
 BOTTLENECK = "no"  # blocks with 1x1 convolutions that narrow them, one of no, yes
+# Differs from 4.ResNet/resnet.py
 DEPTH = 110  # layers with weights: 6n + 2 (the paper's 110), with bottlenecks 9n + 2 (164)
 
 EPOCHS = 250  # passes over the training images
@@ -548,7 +550,6 @@ def train(settings, folder, data=None, rates=learning_rate, callbacks=(), batche
         result.set_weights(checkpoint.best_weights or model.get_weights())
         record["parameters"] = result.count_params()
         result = with_test_flip(result) if TEST_FLIP == "yes" else result
-        logging.getLogger("absl").setLevel(logging.ERROR)  # Keras' note that .h5 is an older format
         with written_whole(folder / "model.h5") as path:
             result.save(path, include_optimizer=False)
         write_results(folder, data, checkpoint.history, record)

@@ -203,21 +203,19 @@ def load_images(data, hold_out):
     print("Loading TensorFlow and the images ...", flush=True)
     try:
         resnet = import_script("4.ResNet/resnet.py")
-        import_script("6.ResNeXt/resnext.py").quick_groups()
     except ImportError as error:
         raise RefusedError(f"TensorFlow or Keras is missing ({error}); install requirements.txt") from None
-
-    def fail(message):
-        raise RefusedError(message)
-
-    resnet.DATA, resnet.fail = data, fail
-    resnet.HOLD_OUT = resnet.HOLD_OUT if hold_out is None else hold_out
-    images = resnet.load_data()
+    resnet.quick_on_cpu()
+    hold_out = resnet.HOLD_OUT if hold_out is None else hold_out
+    try:
+        images = resnet.load_data(data, hold_out)
+    except resnet.InputError as error:
+        raise RefusedError(str(error)) from None
     classes = 1 + max(int(labels.max()) for _, labels in images.values())
     known = {
         "data": data,
         "split": resnet.split_hash(images),
-        "hold_out": resnet.HOLD_OUT,
+        "hold_out": hold_out,
         "data_sha256": file_hash(data) if Path(data).is_file() else "",
     }
     return {part: images[part] for part in PARTS}, classes, known

@@ -129,7 +129,7 @@ def main():
 
     print("Loading TensorFlow ...", flush=True)
     try:
-        import_script("6.ResNeXt/resnext.py").quick_groups()
+        import_script("4.ResNet/resnet.py").quick_on_cpu()
     except ImportError as error:
         refuse(f"TensorFlow or Keras is missing ({error}); install requirements.txt")
     outputs = {}

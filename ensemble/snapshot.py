@@ -13,7 +13,7 @@ is learnt is cross-validated there. Gains over the single run have a 95% interva
 McNemar's test, adjusted by Holm for the number of rows. The batch-normalisation statistics of averages are taken
 anew, from training images augmented as in training, as the snapshots' own were.
 
-Any setting of the training script may be given too (see its --help), except SCHEDULE, WARMUP, SELECT, EMA, TEST_FLIP.
+Any setting of the training script may be given too (see its --help), except SCHEDULE, WARMUP, SELECT and TEST_FLIP.
 Writes to runs/NAME/ what every run leaves, cycle-1.h5, ..., swa-2.h5, ..., ema.h5, ensemble.json and ensemble.png;
 and to runs/NAME-single/ the single run. An interrupted run goes on from its last finished epoch when the same
 command is given again.
@@ -21,7 +21,6 @@ command is given again.
 
 import argparse
 import json
-import math
 import re
 import sys
 from pathlib import Path
@@ -53,15 +52,22 @@ from voting import soft_voting
 
 # Settings
 ARCHITECTURE = "resnet"  # the training script: its path or its name without .py
-CYCLES = 5  # cycles of the learning rate, each ending in a snapshot, at least 2
-EPOCHS = 200  # epochs of all cycles together, a multiple of CYCLES; at least 1
-LEARNING_RATE = 0.2  # the rate at which every cycle, and the single run, starts; below 1000
-EMA_DECAY = 0.999  # what the moving average keeps of itself at a step, less in the first steps; below 1
-BN_IMAGES = 10_000  # augmented training images that give an average its batch-normalisation statistics, at least 1
+CYCLES = 5  # cycles of the learning rate, each ending in a snapshot
+EPOCHS = 200  # epochs of all cycles together, a multiple of CYCLES
+LEARNING_RATE = 0.2  # the rate at which every cycle, and the single run, starts
+EMA_DECAY = 0.999  # what the moving average keeps of itself at a step, less in the first steps
+BN_IMAGES = 10_000  # augmented training images that give an average its batch-normalisation statistics
 RUN = ""  # name of the run's folder in runs/; if empty, made from the settings on the command line
 
 SCRIPT = "ensemble/snapshot.py"
-FIXED_SETTINGS = {"SCHEDULE": "cosine", "WARMUP": 0, "SELECT": "last", "EMA": 0.0, "TEST_FLIP": "no"}  # of both runs
+LIMITS = {  # the lowest and highest value
+    "CYCLES": (2, 10**6),
+    "EPOCHS": (1, 10**9),
+    "LEARNING_RATE": (1e-9, 999),
+    "EMA_DECAY": (0, 0.999999),
+    "BN_IMAGES": (1, 10**9),
+}
+FIXED_SETTINGS = {"SCHEDULE": "cosine", "WARMUP": 0, "SELECT": "last", "TEST_FLIP": "no"}  # of both runs
 WAYS = {
     "equal weights": fixed(soft_voting),
     "likelihood weights": weighted(likelihood_weights),
@@ -70,7 +76,7 @@ WAYS = {
 
 # Command line
 def read_own_settings(arguments):
-    """Return the comments of the settings above, those given as `--name value`, and the arguments not for them."""
+    """Return the settings above by name, the texts of those given as `--name value`, and the arguments not for them."""
     section = Path(__file__).read_text(encoding="utf-8").split("\n# Settings\n")[1].split("\n\n")[0]
     comments = dict(re.findall(r"^([A-Z_]+) = .*?  # (.+)$", section, re.MULTILINE))
     form = argparse.RawDescriptionHelpFormatter
@@ -80,7 +86,16 @@ def read_own_settings(arguments):
         option = "--" + name.lower().replace("_", "-")
         parser.add_argument(option, dest=name, metavar="", help=f"{comment} (now {globals()[name]!r})")
     given, rest = parser.parse_known_args(arguments)
-    return comments, {name: text for name, text in vars(given).items() if text is not None}, rest
+    given = {name: text for name, text in vars(given).items() if text is not None}
+    own = {name: given.get(name, globals()[name]) for name in comments}
+    for name, (least, most) in LIMITS.items():
+        try:
+            own[name] = type(globals()[name])(own[name])
+        except ValueError:
+            refuse(f"{name} = {own[name]!r} is not of the kind {type(globals()[name]).__name__}: {comments[name]}")
+        if not least <= own[name] <= most:
+            refuse(f"{name} = {own[name]} is not from {least} to {most}")
+    return own, given, rest
 
 
 def find_script(architecture):
@@ -95,7 +110,10 @@ def find_script(architecture):
 def set_up(script, own, arguments):
     """Set a script's settings to `own`, {name: value}, and to the arguments; return its own and its run's folder."""
     vars(script).update(FIXED_SETTINGS | own)
-    settings, folder = script.read_settings(arguments)
+    try:
+        settings, folder = script.read_settings(arguments)
+    except script.InputError as error:
+        refuse(str(error))
     for name, value in FIXED_SETTINGS.items():
         if settings[name] != value:
             refuse(f"{name} = {settings[name]!r} is not for snapshots, which need {value!r}; leave it out")
@@ -103,22 +121,19 @@ def set_up(script, own, arguments):
 
 
 def open_script(path):
-    """Return a training script as a module whose messages come in this program's name."""
+    """Return a training script as a module."""
     script = import_script(path)
-    script.fail = refuse
     script.tf.get_logger().setLevel("ERROR")  # no note that predicting with every model is compiled anew
     return script
 
 
 # Training
-def cyclic_rates(steps, cycles, highest):
-    """Return the learning rate of each step, float32 (steps,): `cycles` cosines from `highest` to 0.
+def cyclic_rate(time, cycle, highest):
+    """Return the learning rate at a time, in the unit of `cycle`, a cycle's length: cosines from `highest` to 0.
 
-    At step t = 1, 2, ...: highest / 2 * (cos(pi * mod(t - 1, n) / n) + 1) with n = ceil(steps / cycles), formula 2 of
-    arXiv 1704.00109.
+    highest / 2 * (cos(pi * mod(time, cycle) / cycle) + 1), formula 2 of arXiv 1704.00109, where time is t - 1.
     """
-    length = math.ceil(steps / cycles)
-    return (highest / 2 * (np.cos(np.pi * (np.arange(steps) % length) / length) + 1)).astype(np.float32)
+    return highest / 2 * (np.cos(np.pi * (time % cycle) / cycle) + 1)
 
 
 def new_model(script, data):
@@ -160,30 +175,36 @@ def save_average(script, data, weights, path):
     x, y = data["train"]
     model = new_model(script, data)
     model.set_weights(weights)
-    colour = np.uint8(np.round(script.colour_moments(x)[0]))
-    batches = iter(script.training_batches(x, y, model.output_shape[1], colour, script.EPOCHS))
+    one_hot = script.keras.utils.to_categorical(y, model.output_shape[1])
+    batches = script.Batches(x, one_hot, np.uint8(np.round(script.colour_moments(x)[0])))
+    batches.begin_epoch(script.EPOCHS)  # the one after the last
     count = max(1, min(len(x), script.BN_IMAGES) // script.BATCH_SIZE)
-    refresh_statistics(model, (next(batches)[0] for _ in progress(range(count), f"{path}: statistics")))
+    refresh_statistics(model, (batches[step][0] for step in progress(range(count), f"{path}: statistics")))
     save_model(model, model.get_weights(), path)
 
 
-def snapshot_checkpoint(script, data):
-    """Return the class that train() is to take as its Checkpoint, which also writes cycle-1.h5, ... and ema.h5."""
+def snapshots_of(script, data, folder):
+    """Return the callback for train() that writes cycle-1.h5, ... and ema.h5 to the run's folder."""
     model = new_model(script, data)
     keras, tf = script.keras, script.tf
 
-    class SnapshotCheckpoint(script.Checkpoint):
-        def __init__(self, folder, settings, variables):
-            self.weights = [variable for variable in variables if variable.trainable]
-            self.averages = [keras.Variable(weight.numpy(), trainable=False) for weight in self.weights]
-            self.update = tf.function(self.move_averages)
-            super().__init__(folder, settings, [*variables, *self.averages])
+    class Snapshots(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.variables = []  # the moving averages of the weights, which train() keeps for a resume
+
+        def set_model(self, model):
+            super().set_model(model)
+            if not self.variables:
+                self.weights = model.trainable_variables
+                self.variables = [keras.Variable(weight.numpy(), trainable=False) for weight in self.weights]
+                self.update = tf.function(self.move_averages)
 
         def move_averages(self):
             """Move the averages towards the weights, in the first steps faster, or the start would stay in them."""
             step = tf.cast(self.model.optimizer.iterations.value, tf.float32)
             share = 1 - tf.minimum(script.EMA_DECAY, (1 + step) / (10 + step))
-            for average, weight in zip(self.averages, self.weights, strict=True):
+            for average, weight in zip(self.variables, self.weights, strict=True):
                 average.assign(average.value + share * (weight.value - average.value))
 
         def on_train_batch_end(self, batch, logs=None):
@@ -192,15 +213,14 @@ def snapshot_checkpoint(script, data):
         def on_epoch_end(self, epoch, logs=None):
             cycle, rest = divmod(epoch + 1, script.EPOCHS // script.CYCLES)
             if rest == 0 and np.isfinite(logs["loss"]):  # before the backup: a kill between them repeats the epoch
-                save_model(model, self.model.get_weights(), self.folder / f"cycle-{cycle}.h5")
-            super().on_epoch_end(epoch, logs)
+                save_model(model, self.model.get_weights(), folder / f"cycle-{cycle}.h5")
 
         def on_train_end(self, logs=None):  # comes also where a resume finds no epoch left
-            averages = {id(weight): average for weight, average in zip(self.weights, self.averages, strict=True)}
+            averages = {id(weight): average for weight, average in zip(self.weights, self.variables, strict=True)}
             arrays = [averages.get(id(weight), weight).numpy() for weight in self.model.weights]
-            save_average(script, data, arrays, self.folder / "ema.h5")
+            save_average(script, data, arrays, folder / "ema.h5")
 
-    return SnapshotCheckpoint
+    return Snapshots()
 
 
 def is_finished(folder, settings):
@@ -216,19 +236,25 @@ def is_finished(folder, settings):
     return True
 
 
-def train_unless_finished(script, settings, folder):
+def train_unless_finished(script, settings, folder, **options):
+    """Train by the script's train(), which has these options, unless the run is finished."""
     if is_finished(folder, settings):
         print(f"{folder} is finished and taken as it is")
-    else:
-        script.train(settings, folder)
+        return
+    try:
+        script.train(settings, folder, **options)
+    except script.InputError as error:
+        refuse(str(error))
 
 
 def train_cycles(script, settings, folder, data):
     """Train the snapshots, unless they are, and write the averages that are not there yet."""
-    script.learning_rates = lambda steps: cyclic_rates(script.EPOCHS * steps, script.CYCLES, script.LEARNING_RATE)
-    script.load_data = lambda: data
-    script.Checkpoint = snapshot_checkpoint(script, data)
-    train_unless_finished(script, settings, folder)
+
+    def rates(epoch):
+        return cyclic_rate(epoch, script.EPOCHS // script.CYCLES, script.LEARNING_RATE)
+
+    callbacks = [snapshots_of(script, data, folder)]
+    train_unless_finished(script, settings, folder, data=data, rates=rates, callbacks=callbacks)
     for count in range(2, script.CYCLES + 1):
         path = folder / f"swa-{count}.h5"
         if not path.exists():
@@ -368,7 +394,7 @@ def compare_all(script, steps, folder, single):
     title = f"{script.CYCLES} snapshots of {Path(script.__file__).stem} on {Path(alone.data).name}"
     runs = {}
     for name, run, count in (("in cycles", folder, script.CYCLES), ("single run", single, 1)):
-        rates = cyclic_rates(steps, count, script.LEARNING_RATE)
+        rates = cyclic_rate(np.arange(steps), steps / count, script.LEARNING_RATE)
         runs[name] = count, rates, pd.read_csv(run / "history.csv")
     record = {
         "methods": methods,
@@ -387,19 +413,21 @@ def compare_all(script, steps, folder, single):
 
 
 def main():
-    comments, given, rest = read_own_settings(sys.argv[1:])
-    own = {name: given.get(name, globals()[name]) for name in comments}
+    own, given, rest = read_own_settings(sys.argv[1:])
     path = find_script(own["ARCHITECTURE"])
     print("Loading TensorFlow and the images ...", flush=True)
     script = open_script(path)
-    own = {name: script.check_setting(name, value, comments[name]) for name, value in own.items()}
     if own["EPOCHS"] % own["CYCLES"]:
         refuse(f"EPOCHS = {own['EPOCHS']} is no multiple of CYCLES = {own['CYCLES']}: a cycle has whole epochs")
     settings, folder = set_up(script, own, rest)
     if not own["RUN"]:
         parts = [f"{name}-{text}" for name, text in given.items() if name not in ("ARCHITECTURE", "RUN")]
         folder = Path("runs") / re.sub(r"[^a-z0-9.-]", "_", "-".join(["snapshot", *parts, folder.name]).lower())
-    data = script.load_data()
+    try:
+        data = script.load_data(script.DATA, script.HOLD_OUT)
+    except script.InputError as error:
+        refuse(str(error))
+    data["train"] = tuple(array[: script.LIMIT or None] for array in data["train"])
     fewest = np.bincount(data["validation"][1], minlength=1 + data["train"][1].max()).min()
     if fewest < FOLDS:
         refuse(

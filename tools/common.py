@@ -12,7 +12,6 @@ def refuse(message):
     sys.exit(2)
 
 
-# Copied from 4.ResNet/resnet.py
 @contextmanager
 def written_whole(path):
     """Give a path beside `path` to write to, which takes its place when it is complete and on the disk."""
