@@ -17,8 +17,8 @@ setup: .venv/installed
 # the figures do not depend on what the CPU has
 demo: setup
 	@mkdir -p demo
-	cd demo && $(call once,lenet-plain,../1.LeNet/lenet.py --epochs 15 --variant plain)
-	cd demo && $(call once,lenet-shift,../1.LeNet/lenet.py --epochs 15 --variant dp_da --augment shift --seed 1)
+	cd demo && $(call once,lenet-plain,../1.LeNet/lenet.py --epochs 15 --preprocess scale --augment none --weight-decay 0)
+	cd demo && $(call once,lenet-shift,../1.LeNet/lenet.py --epochs 15 --augment shift --weight-decay 0 --seed 1)
 	cd demo && $(call once,resnet-8,../4.ResNet/resnet.py --epochs 8 --depth 8 --batch-size 32 --schedule cosine --augment shift)
 	cd demo && $(BIN)/python ../ensemble/voting.py runs/*/model.h5 --out voting
 	cd demo && $(BIN)/python ../ensemble/weighted_mean.py runs/*/model.h5 --out weighted_mean

@@ -35,6 +35,7 @@ try:
 finally:
     os.dup2(stderr, 2)
 logging.getLogger("absl").setLevel(logging.ERROR)  # for Keras' note that .h5 is an older format
+sys.setrecursionlimit(10_000)  # Keras walks a network recursively, and ResNet-1001 is deep
 
 import keras
 import numpy as np
@@ -467,7 +468,6 @@ def train(settings, folder, data=None, rates=learning_rate, callbacks=(), batche
     with locked(folder):
         if (folder / "run.json").exists():
             raise InputError(f"{folder} is finished and stays as it is; give another --run NAME, or other settings")
-        sys.setrecursionlimit(10_000)  # Keras walks a network recursively, and ResNet-1001 is deep
         quick_on_cpu()
         keras.config.set_dtype_policy(precision())
         keras.utils.set_random_seed(SEED)

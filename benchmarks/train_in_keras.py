@@ -3,8 +3,9 @@
     python benchmarks/train_in_keras.py WAY DATA.npz SECONDS SCRIPT [SETTINGS ...]
 
 For training.py, which starts it in a process of its own. WAY is `ours`: the script's own `train`, stopped after
-enough steps; `float32` or `mixed_bfloat16`: the same with that PRECISION; or `ancestor`. SETTINGS are the script's,
-such as --depth 110. What is written on the way lands in DATA's folder. The last line it prints is the result, as JSON.
+enough steps; `float32` or `mixed_bfloat16`: the same with that PRECISION; `before`: the same for the SCRIPT of an older
+checkout, named by its whole path; or `ancestor`. SETTINGS are the script's, such as --depth 110. What is written on the
+way lands in DATA's folder. The last line it prints is the result, as JSON.
 """
 
 import importlib.util
@@ -47,8 +48,8 @@ def stop_when_measured(script, seconds):
     return StopWhenMeasured()
 
 
-def train_by_script(script, settings, folder, stop):
-    """Train as the script does, with one callback more; leave what it writes in the folder."""
+def train_by_older_script(script, settings, folder, stop):
+    """Train as a script does whose `train` takes no callbacks, with one callback more."""
     model_class = script.keras.Model
     fit = model_class.fit
 
@@ -88,10 +89,9 @@ def train_as_ancestor(script, folder, stop):
     keras = script.keras
     from keras.src.legacy.preprocessing.image import ImageDataGenerator  # no longer public
 
-    (x, y), _, _ = script.load_data().values()
+    (x, y), _, _ = script.load_data(script.DATA, script.HOLD_OUT).values()
     classes = int(y.max()) + 1
     mean, variance = script.colour_moments(x)
-    script.quick_normalisation = script.quick_groups = lambda: None
     model = in_ancestors_style(keras, script.build_model(x.shape[1:], classes, mean, variance))
     model.compile(
         optimizer=keras.optimizers.SGD(script.LEARNING_RATE, script.MOMENTUM, nesterov=True),
@@ -119,14 +119,16 @@ def train_as_ancestor(script, folder, stop):
 
 def main():
     way, data, seconds, path, *settings = sys.argv[1:]
-    precision = [] if way in ("ours", "ancestor") else ["--precision", way]
+    precision = [] if way in ("ours", "before", "ancestor") else ["--precision", way]
     script, settings = load_script(path, ["--data", data, *precision, *settings])
     stop = stop_when_measured(script, float(seconds))
     folder = Path(tempfile.mkdtemp(dir=Path(data).parent))
     if way == "ancestor":
         train_as_ancestor(script, folder, stop)
+    elif way == "before":
+        train_by_older_script(script, settings, folder, stop)
     else:
-        train_by_script(script, settings, folder, stop)
+        script.train(settings, folder, callbacks=[stop])
 
 
 if __name__ == "__main__":

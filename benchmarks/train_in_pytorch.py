@@ -51,11 +51,12 @@ def network_in_network():
             channels = filters
         return layers
 
+    # Rounding up, the pooling reaches one pixel beyond the image behind and none in front, like Keras' "same" here
     return nn.Sequential(
         *part(3, [(192, 5), (160, 1), (96, 1)]),
-        *[nn.MaxPool2d(3, 2, padding=1), nn.Dropout(0.5)],
+        *[nn.MaxPool2d(3, 2, ceil_mode=True), nn.Dropout(0.5)],
         *part(96, [(192, 5), (192, 1), (192, 1)]),
-        *[nn.AvgPool2d(3, 2, padding=1), nn.Dropout(0.5)],
+        *[nn.AvgPool2d(3, 2, ceil_mode=True), nn.Dropout(0.5)],
         *part(192, [(192, 3), (192, 1), (10, 1)]),
         *[nn.AdaptiveAvgPool2d(1), nn.Flatten()],
     )

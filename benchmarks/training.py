@@ -3,14 +3,16 @@
     python benchmarks/training.py --torch-python /tmp/torchenv/bin/python
     python benchmarks/training.py --networks LeNet,ResNet-20 --rounds 1
     python benchmarks/training.py --precisions       # ours in float32 and in mixed_bfloat16 instead
+    python benchmarks/training.py --before FOLDER    # also by the scripts of an older checkout (git worktree add)
 
 Three ways, at the batch size of the network's script: ours, the script's own `train` as a user starts it; the same
 network as the ancestors trained it (ImageDataGenerator, a convolution for each group, float32, Keras' fit without
-XLA); the same network in PyTorch (eager, channels last, float32). Each measurement is a process of its own, which
-trains on scikit-learn's digits, repeated to CIFAR-10's 50,000 images of 32x32; the ways take turns, and the median of
-the rounds counts. Images per second are those of whole steps, augmentation included; memory is the peak that was
-resident. PyTorch runs in the interpreter --torch-python names (by default this one); where it lacks torch, that
-column stays empty. Prints a Markdown table, and progress on stderr. Linux.
+XLA); the same network in PyTorch (eager, channels last, float32); and with --before a fourth, the older script's own
+`train`. Each measurement is a process of its own, which trains on scikit-learn's digits, repeated to CIFAR-10's 50,000
+images of 32x32; the ways take turns, and the median of the rounds counts. Images per second are those of whole steps,
+augmentation included; memory is the peak that was resident. PyTorch runs in the interpreter --torch-python names (by
+default this one); where it lacks torch, that column stays empty. Prints a Markdown table, and progress on stderr.
+Linux.
 
 The machine should have nothing else to do, and the load average before is printed: PyTorch's threads wait for each
 other in a loop, which beside other busy processes makes it several times slower (less so with OMP_WAIT_POLICY=passive).
@@ -81,8 +83,10 @@ def compare(network, ways, data, arguments):
                 program = [arguments.torch_python, HERE / "train_in_pytorch.py", network, data, arguments.seconds]
                 result = measure([*program, *recipe])
             else:
+                script, *settings = NETWORKS[network].split()
+                script = Path(arguments.before).resolve() / script if way == "before" else script
                 program = [sys.executable, HERE / "train_in_keras.py", way, data, arguments.seconds]
-                result = measure([*program, *NETWORKS[network].split()])
+                result = measure([*program, script, *settings])
             if not result and way == ways[0]:
                 refuse(f"{network} could not be trained by {NETWORKS[network]}; the line above says why")
             if result:
@@ -132,13 +136,16 @@ def main():
     parser.add_argument("--seconds", type=float, default=15, help="timed in a measurement, two steps at least (15)")
     parser.add_argument("--torch-python", metavar="PATH", default=sys.executable, help="an interpreter with torch")
     parser.add_argument("--precisions", action="store_true", help="compare ours in float32 and in mixed_bfloat16")
+    parser.add_argument("--before", metavar="FOLDER", help="also measure the scripts of this older checkout")
     arguments = parser.parse_args()
     networks = arguments.networks.split(",") if arguments.networks else list(NETWORKS)
     if unknown := set(networks) - set(NETWORKS):
         refuse(f"--networks {sorted(unknown)[0]}: there are {', '.join(NETWORKS)}")
     if arguments.rounds < 1 or not 0 < arguments.seconds < 3600:
         refuse("--rounds is at least 1, and --seconds between 0 and 3600")
-    ways = PRECISIONS if arguments.precisions else WAYS
+    if arguments.before and not (Path(arguments.before) / NETWORKS["LeNet"]).exists():
+        refuse(f"--before {arguments.before}: there is no {NETWORKS['LeNet']}")
+    ways = (PRECISIONS if arguments.precisions else WAYS) + (("before",) if arguments.before else ())
     measured = [way for way in ways if way != "pytorch" or has_torch(arguments.torch_python)]
 
     load = f"load average before: {os.getloadavg()[0]:.1f}"

@@ -27,6 +27,8 @@ from runs import (
     plus_minus,
     read_script,
     refuse,
+    settings_of,
+    step_rates,
     summary,
     train_all,
     write_result,
@@ -73,10 +75,10 @@ def verdict(difference):
 
 def learning_rates_of(script, run, record):
     """Return a run's learning rates, of every step, or with plateau of every epoch, the rates that it came to."""
-    settings, _ = script.read_settings(run.arguments)
+    settings, _ = settings_of(script, run.arguments)
     if settings["SCHEDULE"] == "plateau":
         return pd.read_csv(run.folder / "history.csv")["learning_rate"].to_numpy()
-    return script.learning_rates(record["images"]["train"] // settings["BATCH_SIZE"])
+    return step_rates(script, settings["EPOCHS"], record["images"]["train"] // settings["BATCH_SIZE"])
 
 
 def draw_rates(script, runs, records):

@@ -2,14 +2,14 @@
 
     python htd/curves.py
 
-The curves are what learning_rates in 4.ResNet/resnet.py gives for its settings, as parts of the highest rate.
+The curves are what learning_rate in 4.ResNet/resnet.py gives for its settings, as parts of the highest rate.
 """
 
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from runs import read_script, written_whole
+from runs import read_script, settings_of, step_rates, written_whole
 
 LOWER = [(-2, 3), (-4, 3), (-6, 3), (-10, 3)]
 UPPER = [(-6, 1), (-6, 2), (-6, 3), (-6, 6)]
@@ -18,8 +18,8 @@ STEPS = 100  # in an epoch
 
 def rates(script, *arguments):
     """Return the script's learning rate of each step of a run, as a part of the highest."""
-    settings, _ = script.read_settings(arguments)
-    return script.learning_rates(STEPS) / settings["LEARNING_RATE"]
+    settings, _ = settings_of(script, arguments)
+    return step_rates(script, settings["EPOCHS"], STEPS) / settings["LEARNING_RATE"]
 
 
 def draw(script):

@@ -63,11 +63,25 @@ def read_script(path):
     file = Path(path).resolve() if Path(path).is_file() else ROOT / path
     if not file.is_file():
         refuse(f"there is no script {path}; give one such as --script 4.ResNet/resnet.py")
-    if "\ndef learning_rates(" not in file.read_text(encoding="utf-8", errors="replace"):
-        refuse(
-            f"{path} has no learning_rates, as the training scripts have; give --script 4.ResNet/resnet.py or the like"
-        )
+    text = file.read_text(encoding="utf-8", errors="replace")
+    for name in ("learning_rate", "read_settings"):
+        if f"\ndef {name}(" not in text:
+            mend = "give --script 4.ResNet/resnet.py or the like"
+            refuse(f"{path} has no {name}, as the training scripts have; {mend}")
     return import_script(file)
+
+
+def settings_of(script, arguments):
+    """Return a script's settings by name and the folder for its run, or refuse what the script refuses."""
+    try:
+        return script.read_settings(arguments)
+    except script.InputError as error:
+        refuse(str(error))
+
+
+def step_rates(script, epochs, steps):
+    """Return the learning rate of each step of a run with the script's settings, (epochs * steps,)."""
+    return np.array([script.learning_rate(step / steps) for step in range(epochs * steps)])
 
 
 def plan(script, arguments, variants, seeds):
@@ -79,13 +93,13 @@ def plan(script, arguments, variants, seeds):
     for argument in arguments:
         if argument.split("=")[0] in taken:
             refuse(f"{argument.split('=')[0]} is what the runs differ in; leave it out")
-    _, folder = script.read_settings(arguments)
+    _, folder = settings_of(script, arguments)
     runs = []
     for variant, own in variants.items():
         for seed in range(seeds):
             name = f"{folder.name}-{variant}-{seed}"
             command = [*arguments, *own, f"--seed={seed}", f"--run={name}"]
-            settings, _ = script.read_settings(command)
+            settings, _ = settings_of(script, command)
             runs.append(Run(variant, seed, folder.with_name(name), command, json.loads(json.dumps(settings))))
     return runs
 

@@ -1,4 +1,4 @@
-"""The benchmark of training: it runs, compares the same networks, and counts and times what it says."""
+"""The benchmarks of training and of its pipeline: they run, compare the same, and count and time what they say."""
 
 import re
 import sys
@@ -10,24 +10,29 @@ from conftest import ROOT, load_script, run_script
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import input_pipeline
 import stopwatch
+import tf_data_pipeline
 import train_in_keras
 import training
 
 
-def test_a_row_has_ours_the_ancestors_and_an_empty_column_where_torch_is_missing(tmp_path):
+def test_a_row_has_every_way_and_an_empty_column_where_torch_is_missing(tmp_path):
     no_torch = tmp_path / "python-without-torch"
     no_torch.write_text("#!/bin/sh\nexit 1\n")
     no_torch.chmod(0o755)
-    options = ["--networks", "LeNet", "--rounds", "1", "--seconds", "0.2", "--torch-python", no_torch]
+    options = ["--networks", "LeNet", "--rounds", "1", "--seconds", "0.2", "--torch-python", no_torch, "--before", ROOT]
     done = run_script("benchmarks/training.py", *options, cwd=tmp_path)
     row = next(line for line in done.stdout.splitlines() if line.startswith("| LeNet"))
-    network, batch, precision, ours, ancestor, pytorch, *ratios = (cell.strip() for cell in row.split("|")[1:-1])
-    ours, ancestor = (float(cell.replace(",", "")) for cell in (ours, ancestor))
+    network, batch, precision, ours, ancestor, pytorch, before, *ratios = (
+        cell.strip() for cell in row.split("|")[1:-1]
+    )
+    ours, ancestor, before = (float(cell.replace(",", "")) for cell in (ours, ancestor, before))
     assert (network, batch, pytorch) == ("LeNet", "128", "—")
     assert precision == load_script("1.LeNet/lenet.py").precision()
-    assert float(ratios[0]) == pytest.approx(ours / ancestor, rel=0.01, abs=0.01)  # of speeds printed as whole numbers
-    assert ratios[1] == ratios[4] == "—" and all(0.1 < float(memory) < 8 for memory in ratios[2:4])
+    for ratio, speed in ((ratios[0], ancestor), (ratios[2], before)):
+        assert float(ratio) == pytest.approx(ours / speed, rel=0.01, abs=0.01)  # of speeds printed as whole numbers
+    assert ratios[1] == ratios[5] == "—" and all(0.1 < float(ratios[i]) < 8 for i in (3, 4, 6))  # the last are GiB
     assert re.search(r"^\| geometric mean .*\| " + re.escape(ratios[0]), done.stdout, re.MULTILINE)
     assert f"{no_torch} has no torch" in done.stderr and "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == [no_torch]
@@ -43,6 +48,10 @@ def test_the_readmes_figures_of_speed_stand_in_the_tables():
 
 def test_an_unknown_network_is_refused(refused):
     assert "--networks AlexNet: there are LeNet, NIN" in refused("benchmarks/training.py", "--networks", "AlexNet")
+
+
+def test_a_folder_without_scripts_is_no_older_checkout(refused, tmp_path):
+    assert "there is no 1.LeNet/lenet.py" in refused("benchmarks/training.py", "--before", tmp_path)
 
 
 def test_every_script_is_measured():
@@ -90,3 +99,58 @@ def test_the_stopwatch_times_the_steps_after_the_warm_up(monkeypatch, first, lat
     assert watch.to_time == timed and 2 <= steps - timed <= 90
     assert result["images_per_second"] == pytest.approx(10 / later)
     assert 0.05 < result["memory"] < 64
+
+
+def table(output):
+    """Return {first cell: the other cells} of the rows of a Markdown table."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in output.splitlines() if line.startswith("| ")]
+    return {first: others for first, *others in rows[1:]}
+
+
+def test_every_pipeline_is_timed_with_every_augmentation(run):
+    done = run("benchmarks/input_pipeline.py", "--no-steps", "--seconds", "0.02")
+    rows = table(done.stdout)
+    ways, augmentations = ("tf.data", "Batches, directly", "Batches, as Keras feeds it"), input_pipeline.AUGMENTATIONS
+    expected = {f"{way}: {augmentation}" for way in ways for augmentation in augmentations}
+    assert set(rows) == expected | {"ImageDataGenerator: flip, shift, constant"}
+    for name, (median, spread, times) in rows.items():
+        of_tf_data = rows[f"tf.data: {name.split(': ')[1]}"][0]
+        median, least, most, of_tf_data = (
+            float(text.replace(",", "")) for text in (median, *spread.split(" to "), of_tf_data)
+        )
+        assert 0 < least <= median <= most and float(times) == pytest.approx(median / of_tf_data, rel=0.01, abs=0.01)
+
+
+def test_the_images_stay_in_memory_once_and_with_tf_data_twice(run):
+    rows = table(run("benchmarks/input_pipeline.py", "--memory").stdout)
+    (tf_data, tf_data_peak), (ours, ours_peak) = (map(float, cells) for cells in rows.values())
+    assert list(rows) == ["tf.data", "Batches, as Keras feeds it"]
+    assert 1 < ours < 2 < tf_data < 3.5 and ours <= ours_peak and tf_data <= tf_data_peak
+
+
+@pytest.mark.parametrize("kind", [input_pipeline.TF_DATA, input_pipeline.DIRECT, input_pipeline.FED])
+@pytest.mark.parametrize("fill", ["constant", "reflect"])
+def test_all_pipelines_flip_and_shift_alike(monkeypatch, kind, fill):
+    """Each image of an epoch comes once, and as one of the 162 images that it can become."""
+    x = np.random.default_rng(0).integers(1, 256, (20, 32, 32, 3), dtype=np.uint8)
+    monkeypatch.setattr(input_pipeline, "BATCH_SIZE", 10)
+    monkeypatch.setattr(input_pipeline, "CLASSES", 20)  # the label says which image it was
+    batches = iter(input_pipeline.pipeline(kind, f"flip, shift, {fill}", x, np.arange(20)))
+    for _ in range(2):
+        (images, labels), (more, more_labels) = next(batches), next(batches)
+        images, labels = np.concatenate([images, more]), np.concatenate([labels, more_labels]).argmax(1)
+        assert sorted(labels) == list(range(20)) and not np.array_equal(labels, np.arange(20))
+        assert sum(np.array_equal(image, x[label]) for image, label in zip(images, labels, strict=True)) < 5
+        for image, label in zip(images, labels, strict=True):
+            wide = np.pad(x[label], [(4, 4), (4, 4), (0, 0)], fill)
+            shifted = np.lib.stride_tricks.sliding_window_view(wide, x.shape[1:])[:, :, 0]
+            assert any((both == image).all((2, 3, 4)).any() for both in (shifted, shifted[:, :, :, ::-1]))
+
+
+def test_tf_data_can_do_all_six_augmentations():
+    x, y = np.full((8, 32, 32, 3), 100, np.uint8), np.eye(8, dtype=np.float32)
+    names, fill = input_pipeline.AUGMENTATIONS["all six, constant"]
+    images, labels = tf_data_pipeline.augment(x, y, (0, 0), np.uint8([200] * 3), names, fill)
+    np.testing.assert_allclose(np.sum(labels, axis=1), 1, atol=1e-5)
+    assert images.dtype == "uint8" and np.array_equal([np.min(images), np.max(images)], [100, 200])
+    assert 8 < np.count_nonzero(labels) <= 16

@@ -163,8 +163,8 @@ def test_the_picture_of_learning_rates_shows_those_of_the_runs(planned, compared
     for plateau, each in zip(plateaus, found[2:], strict=True):
         assert plateau.values.tolist() == pd.read_csv(each.folder / "history.csv")["learning_rate"].tolist()
         assert plateau.edges.tolist() == [0, 1, 2]
-    history = pd.read_csv(found[0].folder / "history.csv")["learning_rate"]  # of the next step, while there is one
-    np.testing.assert_allclose(history, [expected[steps // 2], expected[-1]], rtol=1e-5)
+    history = pd.read_csv(found[0].folder / "history.csv")["learning_rate"]  # of each epoch's last step
+    np.testing.assert_allclose(history, [expected[steps // 2 - 1], expected[-1]], rtol=1e-5)
 
 
 def test_the_picture_of_accuracy_shows_validation_by_epoch_and_test_at_the_end(planned, compared):
@@ -207,7 +207,7 @@ def test_grid(run, tmp_path):
         records[of_run["settings"]["TANH_FROM"]] = of_run
         first, steps = of_run["settings"]["TANH_FROM"], 2 * (1150 // 64)
         assert of_run["settings"]["TANH_TO"] == 1.5
-        ends = [0.01 / 2 * (1 - math.tanh(first + (1.5 - first) * i / steps)) for i in (steps // 2, steps - 1)]
+        ends = [0.01 / 2 * (1 - math.tanh(first + (1.5 - first) * i / steps)) for i in (steps // 2 - 1, steps - 1)]
         np.testing.assert_allclose(pd.read_csv(path.with_name("history.csv"))["learning_rate"], ends, rtol=1e-5)
     assert sorted(records) == [-6, -2]
     best = max((-6, -2), key=lambda first: records[first]["validation"]["accuracy"])
@@ -255,7 +255,7 @@ def refusal(capsys, function, *arguments):
 
 def test_a_wrong_option_is_one_line(refused, capsys):
     assert "there is no script 9.Net/net.py" in refused("htd/compare.py", "--script", "9.Net/net.py")
-    assert "tools/copies.py has no learning_rates" in refusal(capsys, runs.read_script, "tools/copies.py")
+    assert "tools/copies.py has no learning_rate" in refusal(capsys, runs.read_script, "tools/copies.py")
     parser = runs.command_parser("", "4.ResNet/resnet.py", 2, 1)
     for option, value in (("--seeds", "0"), ("--parallel", "two"), ("--seeds", "1.5")):
         line = refusal(capsys, parser.parse_args, [option, value])
@@ -265,9 +265,11 @@ def test_a_wrong_option_is_one_line(refused, capsys):
 def test_what_the_script_refuses_is_refused_once_before_any_training(planned, capsys):
     script, _, _ = planned
     step = {"step": ["--schedule=step"]}
-    assert "there is no setting --epocs" in refusal(capsys, runs.plan, script, ["--epocs", "3"], step, 2)
+    with pytest.raises(SystemExit) as stopped:  # argparse's own two lines
+        runs.plan(script, ["--epocs", "3"], step, 2)
+    assert stopped.value.code == 2 and "unrecognized arguments: --epocs 3" in capsys.readouterr().err
     assert "one of step, cosine" in refusal(capsys, runs.plan, script, [], {"linear": ["--schedule=linear"]}, 2)
-    assert "from -20 to 0" in refusal(capsys, runs.plan, script, [], {"tanh": ["--tanh-from=2"]}, 2)
+    assert "not from -20 to 0" in refusal(capsys, runs.plan, script, [], {"tanh": ["--tanh-from=2"]}, 2)
     for option in ("--schedule", "--seed", "--seed=1"):
         line = refusal(capsys, runs.plan, script, [option, "1"], step, 2)
         assert f"{option.split('=')[0]} is what the runs differ in" in line
@@ -305,8 +307,8 @@ STAND_IN = """
 import os, sys, time
 from pathlib import Path
 
-def learning_rates(steps):
-    return []
+def learning_rate(epoch):
+    return 0.0
 
 def read_settings(arguments):
     return {"EPOCHS": 1}, Path("runs/stand-in")

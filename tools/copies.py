@@ -69,7 +69,7 @@ def functions(path, text):
 
     Nested ones count too; those with a body of fewer than three lines, docstring apart, do not.
     """
-    lines = text[: text.index(LINE)].split("\n")
+    lines = text[: text.index(f"\n{LINE}") + 1].split("\n")
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef) and node.lineno < len(lines):
             body = node.body[1:] if ast.get_docstring(node) is not None else node.body

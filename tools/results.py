@@ -290,17 +290,26 @@ def training_table(records, up, part):
     return markdown(titles, rows, notes) if rows else ["", "not measured", ""]
 
 
+def with_variant(settings):
+    """Return a run's settings, LeNet's with the VARIANT that older records have, made from what took its place."""
+    if "PREPROCESS" not in settings:
+        return settings
+    dp, da, wd = settings["PREPROCESS"] == "standardise", settings.get("AUGMENT"), settings.get("WEIGHT_DECAY")
+    parts = [part for part, is_on in (("dp", dp), ("da", da), ("wd", wd)) if is_on]
+    return settings | {"VARIANT": "_".join(parts) or "plain"}
+
+
 def networks_table(records, up):
     """Return the lines of the table of networks. records and up: see training_table."""
     papers = {name: (error, source) for variants in VARIANTS.values() for name, _, error, source in variants if error}
     rows = []
     for network_name, script, settings, ancestor in NETWORKS:
-        own = {
+        own = {  # those with these settings, or older than them
             name: record
             for name, record in records.items()
             if record.get("script") == script
             and re.match("cifar-?10(?!0)", name_of_data(record), re.IGNORECASE)
-            and all(record["settings"].get(setting, value) == value for setting, value in settings.items())  # or older
+            and all(with_variant(record["settings"]).get(key, value) == value for key, value in settings.items())
         }
         paper, ours, about = "", "not measured", [""] * 4
         if network_name in papers:
