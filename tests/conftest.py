@@ -6,8 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import pytest
+
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # as the scripts have it
+
+import keras
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))  # where a tool finds common.py
