@@ -28,7 +28,7 @@ FORM = {
 @pytest.fixture(scope="module")
 def digits():
     """Test images of the digits, and Keras, which this imports quietly."""
-    return load_script("4.ResNet/resnet.py", DATA="digits").load_data()["test"][0][: export.IMAGES]
+    return load_script("4.ResNet/resnet.py").load_data("digits", 5000)["test"][0][: export.IMAGES]
 
 
 @pytest.fixture(scope="module")
