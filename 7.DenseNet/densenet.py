@@ -6,9 +6,8 @@ Huang, Liu, van der Maaten and Weinberger: Densely Connected Convolutional Netwo
     python densenet.py --depth 40 --bottleneck no --compression 1           # the plain 40-12
     python densenet.py --data digits --depth 10 --growth-rate 4 --epochs 3  # offline, a minute
 
-Every setting below is an option too (--help). Leaves in runs/NAME/ model.h5 (takes raw 0-255 pixels, gives class
-probabilities), run.json, history.csv, curves.png, predictions.npz and a log for TensorBoard. The same command again
-resumes an interrupted run from its last finished epoch.
+Every setting below is an option too (--help). Leaves model.h5 (takes raw 0-255 pixels, gives class probabilities),
+its record, history and curves in runs/NAME/; the same command again resumes an interrupted run.
 """
 
 import argparse
@@ -122,6 +121,7 @@ def build_model(shape, classes, mean, variance):
 
 
 # From here on as in 4.ResNet/resnet.py
+# Nothing below is needed to understand the network: data, augmentation, learning rate, training and command line
 class InputError(Exception):
     """Bad input; its text is the line that the user sees."""
 
@@ -188,7 +188,7 @@ def split_hash(data):
 
 
 def colour_moments(x):
-    """Return mean and variance of each colour of the uint8 images x: two lists of 3 floats."""
+    """Return mean and variance of each colour of the uint8 images x, without a copy in floats: two lists of 3."""
     mean, square = x.mean((0, 1, 2)), np.einsum("nhwc,nhwc->c", x, x, dtype=float) / x[..., 0].size
     return mean.tolist(), (square - mean**2).tolist()
 
@@ -197,32 +197,32 @@ def colour_moments(x):
 def augment(x, y, colour, random):
     """Return a batch changed as AUGMENT says, perhaps in place: x uint8 (n, height, width, 3), y float32 (n, classes).
 
-    colour, uint8 (3,), fills holes; the draws, of its own for every image, are those of `random`, a NumPy generator.
+    colour, uint8 (3,), fills holes; random is the NumPy generator to draw from, for every image anew.
     """
     n, height, width, _ = x.shape
-    if "rotate" in AUGMENT:  # by up to 15 degrees, each pixel from the nearest
-        margin = max(height, width) // 7 + 1
-        angle = random.uniform(-np.pi / 12, np.pi / 12, (n, 1, 1)).astype(np.float32)
-        down, right = np.mgrid[:height, :width].astype(np.float32) - np.reshape([height - 1, width - 1], (2, 1, 1)) / 2
-        rows = np.rint(np.cos(angle) * down + np.sin(angle) * right + (height - 1) / 2 + margin).astype(int)
-        columns = np.rint(np.cos(angle) * right - np.sin(angle) * down + (width - 1) / 2 + margin).astype(int)
-        x = widened(x, margin, colour)[np.arange(n)[:, np.newaxis, np.newaxis], rows, columns]
-    if "shift" in AUGMENT:  # by up to 4 pixels
-        windows = np.lib.stride_tricks.sliding_window_view(widened(x, 4, colour), x.shape[1:], axis=(1, 2, 3))
+    if "rotate" in AUGMENT:  # by up to 15 degrees: each pixel is taken from the one nearest to where it was
+        margin = max(height, width) // 7 + 1  # corners come from outside, by less than sin(15 degrees) / 2 = 0.13
+        angle = random.uniform(-np.pi / 12, np.pi / 12, (n, 1, 1))
+        down, right = np.mgrid[:height, :width] - np.reshape([height - 1, width - 1], (2, 1, 1)) / 2  # from the middle
+        rows = np.rint(np.cos(angle) * down + np.sin(angle) * right + (height - 1) / 2).astype(int) + margin
+        columns = np.rint(np.cos(angle) * right - np.sin(angle) * down + (width - 1) / 2).astype(int) + margin
+        x = with_margin(x, margin, colour)[np.arange(n)[:, np.newaxis, np.newaxis], rows, columns]
+    if "shift" in AUGMENT:  # by up to 4 pixels: a view of all 9x9 windows, since a loop over the images is slower
+        windows = np.lib.stride_tricks.sliding_window_view(with_margin(x, 4, colour), x.shape[1:], axis=(1, 2, 3))
         top, left = random.integers(0, 9, (2, n))
         x = windows[np.arange(n), top, left, 0]
     if "flip" in AUGMENT:
         flipped = random.random(n) < 0.5
-        x[flipped] = np.take(x[flipped], np.arange(width)[::-1], axis=2)
+        x[flipped] = np.take(x[flipped], np.arange(width)[::-1], axis=2)  # quicker than [:, :, ::-1]
     if "cutout" in AUGMENT:  # arXiv 1708.04552, squares of half the height
         for i, (row, column) in enumerate(random.integers(0, (height, width), (n, 2))):
             x[i, around(row, height // 4), around(column, height // 4)] = colour
-    if {"mixup", "cutmix"} & set(AUGMENT):  # arXiv 1710.09412, 1905.04899, alpha 1; of both, each image gets one
+    if {"mixup", "cutmix"} & set(AUGMENT):  # arXiv 1710.09412, 1905.04899, alpha 1; if both, each image gets one
         others, other_labels = np.roll(x, 1, axis=0), np.roll(y, 1, axis=0)
         centres, shares = random.integers(0, (height, width), (n, 2)), random.random(n)
-        mixed = random.random(n) < 0.5 if {"mixup", "cutmix"} <= set(AUGMENT) else np.full(n, "mixup" in AUGMENT)
+        by_mixup = random.random(n) < 0.5 if {"mixup", "cutmix"} <= set(AUGMENT) else np.full(n, "mixup" in AUGMENT)
         for i, ((row, column), own) in enumerate(zip(centres, shares, strict=True)):
-            if mixed[i]:
+            if by_mixup[i]:
                 x[i] = np.rint(own * x[i] + (1 - own) * others[i])
             else:
                 half = np.sqrt(1 - own) / 2
@@ -233,12 +233,13 @@ def augment(x, y, colour, random):
     return x, y
 
 
-def widened(x, margin, colour):
+def with_margin(x, margin, colour):
     """Return images with a margin on every side: of that colour or, if FILL says so, a reflection."""
     if FILL == "reflect":
         return np.pad(x, [(0, 0), (margin, margin), (margin, margin), (0, 0)], "reflect")
     n, height, width = x.shape[0], x.shape[1] + 2 * margin, x.shape[2] + 2 * margin
-    wide = np.full((n, height, 3 * width), np.tile(colour, width)).reshape(n, height, width, 3)
+    row = np.tile(colour, width)  # a row at a time is several times as fast as a pixel at a time
+    wide = np.full((n, height, 3 * width), row).reshape(n, height, width, 3)
     wide[:, margin:-margin, margin:-margin] = x
     return wide
 
@@ -249,19 +250,22 @@ def around(middle, half):
 
 
 class Batches(keras.utils.PyDataset):
-    """The training images in augmented batches; order and draws depend on SEED, epoch and step alone."""
+    """The training images in augmented batches, whole ones only; order and draws depend on SEED, epoch and step alone.
 
-    def __init__(self, x, y, colour):  # as augment has them
-        super().__init__(workers=1)  # with more, JAX gets wrong batches
+    Keras asks for len(batches) and batches[step]; whoever trains calls begin_epoch before each epoch.
+    """
+
+    def __init__(self, x, y, colour):  # see augment
+        super().__init__()
         self.x, self.y, self.colour = x, y, colour
-        self.begin_epoch(0)
+        self.begin_epoch(0)  # Keras looks at a batch or two before the first epoch
 
     def __len__(self):
         return len(self.x) // BATCH_SIZE
 
     def begin_epoch(self, epoch):
         self.epoch = epoch
-        self.order = np.random.default_rng((SEED, epoch, len(self))).permutation(len(self.x))  # no step is len(self)
+        self.order = np.random.default_rng((SEED, epoch, len(self))).permutation(len(self.x))  # the steps are below it
 
     def __getitem__(self, step):
         chosen = self.order[step * BATCH_SIZE : (step + 1) * BATCH_SIZE]
@@ -287,14 +291,15 @@ def plateau_rate(losses):
     """Return the learning rate after these validation losses: it drops when PATIENCE epochs bring no new lowest."""
     rate, lowest, waited = LEARNING_RATE, np.inf, 0
     for loss in losses:
-        lowest, waited = (loss, 0) if loss < lowest else (lowest, waited + 1)
+        waited = 0 if loss < lowest else waited + 1
+        lowest = min(loss, lowest)
         if waited == PATIENCE:
             rate, waited = rate * DROP, 0
     return rate
 
 
 class EveryStep(keras.optimizers.schedules.LearningRateSchedule):
-    """Gives each step its own of `rates`, float32 (steps,)."""
+    """Looks the rate of each step up in `rates`, float32 (steps,): TensorFlow cannot call learning_rate."""
 
     def __init__(self, rates):
         self.rates = np.float32(rates)
@@ -319,16 +324,16 @@ def locked(folder):
     """Refuse a folder that another process trains in, and keep others out; where locks are unknown, do nothing."""
     lock = None
     try:
-        import fcntl  # not on Windows
+        try:
+            import fcntl  # not on Windows
 
-        lock = os.open(folder, os.O_RDONLY)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        mend = "wait until it is over, or give another --run NAME"
-        raise InputError(f"{folder} is in training by another process; {mend}") from None
-    except (ImportError, OSError):
-        pass
-    try:
+            lock = os.open(folder, os.O_RDONLY)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            mend = "wait until it is over, or give another --run NAME"
+            raise InputError(f"{folder} is in training by another process; {mend}") from None
+        except (ImportError, OSError):
+            pass
         yield
     finally:
         if lock is not None:
@@ -336,14 +341,15 @@ def locked(folder):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Begins every epoch, and after it writes history.csv and backup.npz, which holds all that a resume needs.
+    """Tells `batches` of every epoch, and after it writes history.csv and backup.npz, from which a run resumes.
 
-    A resume must have these settings, as the first start had, and finds the values of these variables.
+    A resume with other `settings` is refused; `variables` get back their values. rates: see train.
     """
 
     def __init__(self, folder, settings, variables, batches, rates):
         super().__init__()
-        self.folder, self.settings, self.kept, self.batches, self.rates = folder, settings, variables, batches, rates
+        self.folder, self.settings, self.variables = folder, settings, variables
+        self.batches, self.rates = batches, rates
         self.history, self.best_weights = [], []
         if (folder / "backup.npz").exists():
             self.resume()
@@ -357,9 +363,10 @@ class Checkpoint(keras.callbacks.Callback):
             self.history, was = past["epochs"], past["settings"]
             both = [(name, was.get(name), now.get(name)) for name in was | now]
             changed = [f"{name} was {old}, is {new}" for name, old, new in both if old != new]
-            for number, variable in enumerate([] if changed else self.kept):
-                variable.assign(arrays.pop(f"variable {number}"))
-            self.best_weights = list(arrays.values())
+            if not changed:
+                for number, variable in enumerate(self.variables):
+                    variable.assign(arrays.pop(f"variable {number}"))
+                self.best_weights = list(arrays.values())  # what is left
         except Exception:  # a file can be broken in many ways
             raise InputError(f"{file} is damaged or of another network; remove it, and the run starts anew") from None
         if changed:
@@ -369,16 +376,17 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.began = time.perf_counter()
         self.batches.begin_epoch(epoch)
-        self.rate = self.rates(epoch + 1 - 1 / self.params["steps"])  # that of its last step
         if SCHEDULE == "plateau":
             self.rate = plateau_rate([row["val_crossentropy"] for row in self.history])
             self.model.optimizer.learning_rate = self.rate
+        else:
+            self.rate = self.rates(epoch + 1 - 1 / self.params["steps"])  # in the epoch's last step
 
     def on_test_begin(self, logs=None):
         self.trained = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        if not np.isfinite(logs["loss"]):
+        if not np.isfinite(logs["loss"]):  # TerminateOnNaN has ended the epoch
             raise InputError(f"the loss is {logs['loss']} in epoch {epoch + 1}; give a lower LEARNING_RATE or a WARMUP")
         if SELECT == "best" and logs["val_accuracy"] > max([row["val_accuracy"] for row in self.history], default=-1):
             self.best_weights = self.model.get_weights()
@@ -387,7 +395,7 @@ class Checkpoint(keras.callbacks.Callback):
         row["images_per_second"] = self.params["steps"] * BATCH_SIZE / (self.trained - self.began)
         row["seconds"] = time.perf_counter() - self.began
         self.history.append(row)
-        arrays = {f"variable {number}": variable.numpy() for number, variable in enumerate(self.kept)}
+        arrays = {f"variable {number}": variable.numpy() for number, variable in enumerate(self.variables)}
         arrays |= {f"best weight {number}": array for number, array in enumerate(self.best_weights)}
         with written_whole(self.folder / "history.csv") as path:
             pd.DataFrame(self.history).to_csv(path, index=False)
@@ -396,14 +404,14 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 def quick_on_cpu():
-    """Let TensorFlow train faster on a CPU; the layers stay ordinary ones, in saved files too.
+    """Replace two methods of Keras, so that TensorFlow trains faster on a CPU; nothing else depends on it.
 
     Batch normalisation in training takes TensorFlow's own kernel: Keras takes a dozen smaller ones. A grouped
     convolution is computed group by group: Keras gives it to XLA, about 100 times slower. And memory that is set
     free is kept for the next step: TensorFlow 2.21 gives it back from the first generator on, which costs a third.
     """
     normalise, convolve = layers.BatchNormalization.call, layers.Conv2D.convolution_op
-    if tf.config.list_physical_devices("GPU") or getattr(normalise, "is_quick", False):
+    if tf.config.list_physical_devices("GPU") or getattr(normalise, "is_quick", False):  # or it is done
         return
 
     def call(layer, inputs, training=None, mask=None):
@@ -414,7 +422,7 @@ def quick_on_cpu():
             x=inputs, scale=layer.gamma, offset=layer.beta, mean=[], variance=[], epsilon=layer.epsilon
         )
         count = tf.cast(tf.size(inputs) / inputs.shape[-1], tf.float32)
-        variance *= (count - 1) / count  # the kernel's is the unbiased estimate
+        variance *= (count - 1) / count  # the kernel's is the unbiased estimate, Keras' average is of the biased one
         for average, now in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
             average.assign(average * layer.momentum + now * (1 - layer.momentum))
         return outputs
@@ -422,15 +430,15 @@ def quick_on_cpu():
     def convolution_op(layer, inputs, kernel):
         if layer.groups == 1:
             return convolve(layer, inputs, kernel)
-        channels = 3 if layer.data_format == "channels_last" else 1
-        pieces = tf.split(inputs, layer.groups, channels), tf.split(kernel, layer.groups, axis=3)
-        return tf.concat([convolve(layer, *piece) for piece in zip(*pieces, strict=True)], channels)
+        axis = 3 if layer.data_format == "channels_last" else 1
+        pieces = tf.split(inputs, layer.groups, axis), tf.split(kernel, layer.groups, axis=3)
+        return tf.concat([convolve(layer, *piece) for piece in zip(*pieces, strict=True)], axis)
 
     if sys.platform == "linux":
-        next(iter(tf.data.Dataset.from_generator(lambda: [0], tf.int32)))  # the first one, which a PyDataset is too
-        c_library = ctypes.CDLL(None)
-        c_library.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD, in bytes: at its highest
-        c_library.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+        next(iter(tf.data.Dataset.from_generator(lambda: [0], tf.int32)))  # now, since that undoes what follows
+        mmap_threshold, trim_threshold = -3, -1  # their numbers in C's malloc.h; to the highest values, in bytes
+        ctypes.CDLL(None).mallopt(mmap_threshold, 2**25)
+        ctypes.CDLL(None).mallopt(trim_threshold, 2**31 - 1)
     call.is_quick = True
     layers.BatchNormalization.call, layers.Conv2D.convolution_op = call, convolution_op
 
@@ -463,18 +471,20 @@ def train(settings, folder, data=None, rates=learning_rate, callbacks=(), batche
     a resume; batches: in place of Batches. Raises InputError, or OSError where nothing can be written.
     """
     data = data or load_data(DATA, HOLD_OUT)
-    data = data | {"train": tuple(array[: LIMIT or None] for array in data["train"])}
+    if LIMIT:
+        data = data | {"train": tuple(array[:LIMIT] for array in data["train"])}
     (x, y), (x_validation, y_validation) = data["train"], data["validation"]
     classes = 1 + max(int(labels.max()) for _, labels in data.values())
     if len(x) < BATCH_SIZE:
         raise InputError(f"BATCH_SIZE = {BATCH_SIZE} is more than the {len(x)} training images")
     mean, variance = colour_moments(x)
+    one_hot = np.eye(classes, dtype=np.float32)
     if batches is None:
-        batches = Batches(x, keras.utils.to_categorical(y, classes), np.uint8(np.round(mean)))
+        batches = Batches(x, one_hot[y], np.uint8(np.round(mean)))
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         if (folder / "run.json").exists():
-            raise InputError(f"{folder} is finished and stays as it is; give another --run NAME, or other settings")
+            raise InputError(f"{folder} is finished and stays as it is; give another --run NAME")
         quick_on_cpu()
         keras.config.set_dtype_policy(precision())
         keras.utils.set_random_seed(SEED)
@@ -483,25 +493,31 @@ def train(settings, folder, data=None, rates=learning_rate, callbacks=(), batche
         several = tf.distribute.MirroredStrategy([device.name for device in devices]) if len(devices) > 1 else None
         with (several or tf.distribute.get_strategy()).scope():
             model = build_model(x.shape[1:], classes, mean, variance)
-            for layer in model.layers:
-                if several and isinstance(layer, layers.BatchNormalization):
+            for layer in model.layers if several else []:
+                if isinstance(layer, layers.BatchNormalization):
                     layer.synchronized = True
-            focal, plain = keras.losses.CategoricalFocalCrossentropy, keras.losses.CategoricalCrossentropy
-            steps = range(EPOCHS * len(batches))
-            planned = EveryStep([rates(step / len(batches)) for step in steps]) if SCHEDULE != "plateau" else 0.0
+            if LOSS == "focal":
+                loss = keras.losses.CategoricalFocalCrossentropy(label_smoothing=LABEL_SMOOTHING)
+            else:
+                loss = keras.losses.CategoricalCrossentropy(label_smoothing=LABEL_SMOOTHING)
+            if SCHEDULE == "plateau":
+                rate = LEARNING_RATE  # Checkpoint sets it before every epoch
+            else:
+                rate = EveryStep([rates(step / len(batches)) for step in range(EPOCHS * len(batches))])
             model.compile(
-                optimizer=keras.optimizers.SGD(planned, MOMENTUM, nesterov=True),
-                loss=(focal if LOSS == "focal" else plain)(label_smoothing=LABEL_SMOOTHING),
+                optimizer=keras.optimizers.SGD(rate, MOMENTUM, nesterov=True),
+                loss=loss,
                 metrics=["accuracy", keras.metrics.CategoricalCrossentropy(name="crossentropy")],
-                jit_compile=devices[0].device_type == "GPU" and not several,  # slower on a CPU
+                jit_compile=devices[0].device_type == "GPU" and not several,  # slower on a CPU, fails on several
             )
-            model.optimizer.build(model.trainable_variables)
+            model.optimizer.build(model.trainable_variables)  # now, for a resume to fill its variables
             variables = [*model.variables, *model.optimizer.variables]
             for callback in callbacks:
                 callback.set_model(model)
                 variables += getattr(callback, "variables", [])
             common = {**settings, "data and split": split_hash(data), "precision": record["precision"]}
-            checkpoint = Checkpoint(folder, json.loads(json.dumps(common)), variables, batches, rates)
+            common = json.loads(json.dumps(common))  # tuples become lists, as those in backup.npz
+            checkpoint = Checkpoint(folder, common, variables, batches, rates)
 
         done = len(checkpoint.history)
         print(f"{folder}: {model.count_params():,} parameters, {len(x)} training images, from epoch {done + 1}")
@@ -511,13 +527,13 @@ def train(settings, folder, data=None, rates=learning_rate, callbacks=(), batche
             epochs=EPOCHS,
             initial_epoch=done,
             shuffle=False,  # Batches does
-            validation_data=(x_validation, keras.utils.to_categorical(y_validation, classes)),
+            validation_data=(x_validation, one_hot[y_validation]),
             validation_batch_size=BATCH_SIZE,
             callbacks=[keras.callbacks.TerminateOnNaN(), *callbacks, checkpoint, board],
             verbose=1 if sys.stdout.isatty() else 2,
         )
         keras.config.set_dtype_policy("float32")  # whatever trained it, any device can use the result
-        result = build_model(x.shape[1:], classes, mean, variance)  # of no strategy
+        result = build_model(x.shape[1:], classes, mean, variance)  # not of several devices
         result.set_weights(checkpoint.best_weights or model.get_weights())
         record["parameters"] = result.count_params()
         result = with_test_flip(result) if TEST_FLIP == "yes" else result
@@ -530,6 +546,7 @@ def train(settings, folder, data=None, rates=learning_rate, callbacks=(), batche
 def describe_run(settings):
     """Return what run.json says of the script, the command, the device and the versions."""
     script = Path(__file__).resolve()
+    # By a shell, for which no git is no exception
     git = subprocess.run("git rev-parse HEAD", shell=True, cwd=script.parent, capture_output=True, text=True)
     gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
     info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
@@ -581,21 +598,23 @@ def write_results(folder, data, history, record):
 
 
 # Command line
-LIMITS = {  # lowest and highest number; of the others, whole ones are from 1 to 10**9, and fractions from 0 to 0.999
-    **dict.fromkeys(("LIMIT", "WARMUP", "SEED"), (0, 10**9)),
-    **{"LEARNING_RATE": (1e-9, 999), "TANH_FROM": (-20, 0), "TANH_TO": (0, 20), "COMPRESSION": (0.001, 1)},
+LIMITS = {  # lowest and highest number, of their type; of all other numbers 1 and 10**9
+    **{"LIMIT": (0, 10**9), "WARMUP": (0, 10**9), "SEED": (0, 10**9), "LEARNING_RATE": (1e-9, 999.0)},
+    **{"MILESTONES": (0.0, 1.0), "DROP": (0.0, 1.0), "TANH_FROM": (-20.0, 0.0), "TANH_TO": (0.0, 20.0)},
+    **{"MOMENTUM": (0.0, 0.999), "WEIGHT_DECAY": (0.0, 1.0), "LABEL_SMOOTHING": (0.0, 0.999)},
+    **{"DROPOUT": (0.0, 0.999), "COMPRESSION": (0.001, 1.0)},
 }
 
 
 def check_setting(name, value, comment):
-    """Raise InputError unless the value is one of the words in the setting's comment, or within its limits."""
-    named = re.search(r"(one|any) of ([\w, ]+)", comment)
+    """Raise InputError unless the value is one of the words in the setting's comment, or a number within LIMITS."""
+    words = re.search(r"(one|any) of ([\w, ]+)", comment)
+    least, most = LIMITS.get(name, (1, 10**9))
     for item in value if isinstance(value, tuple) else (value,):
-        least, most = LIMITS.get(name, (1, 10**9) if isinstance(item, int) else (0, 0.999))
-        if named and (str(item) not in named[2].split(", ") or isinstance(value, tuple) != (named[1] == "any")):
-            raise InputError(f"{name} = {value!r} is not {named[0]}")
-        is_text = isinstance(item, str) and name in ("DATA", "RUN")
-        if not named and not is_text and not (isinstance(item, int | float) and least <= item <= most):
+        if words and (str(item) not in words[2].split(", ") or isinstance(value, tuple) != (words[1] == "any")):
+            raise InputError(f"{name} = {value!r} is not {words[0]}")
+        is_number = isinstance(item, (int, type(most)))  # a whole number will do for a fraction
+        if not words and name not in ("DATA", "RUN") and not (is_number and least <= item <= most):
             raise InputError(f"{name} = {value!r} is not from {least} to {most}")
 
 
@@ -611,16 +630,17 @@ def read_settings(arguments):
     given = {name: text for name, text in vars(parser.parse_args(arguments)).items() if text is not None}
     settings = {name: globals()[name] for name in comments}
     for name, text in given.items():
-        several = isinstance(settings[name], tuple)
-        kind = type(settings[name]) if not several else str if "any of" in comments[name] else float
+        kind = type(LIMITS[name][1]) if name in LIMITS else str if "any of" in comments[name] else type(settings[name])
         try:
-            items = tuple(kind(item) for item in (text.split(",") if several else [text]) if text != "none")
-            settings[name] = items if several else items[0]
-        except (ValueError, IndexError):
+            if isinstance(settings[name], tuple):  # a,b or none
+                settings[name] = tuple(map(kind, text.split(","))) if text != "none" else ()
+            else:
+                settings[name] = kind(text)
+        except ValueError:
             raise InputError(f"{name} = {text!r} is not of the kind {kind.__name__}: {comments[name]}") from None
     for name, value in settings.items():
         check_setting(name, value, comments[name])
-    globals().update(settings)
+    globals().update(settings)  # the constants above
     if not re.fullmatch(r"(?!\.)[\w.+-]*", RUN):
         raise InputError(f"RUN = {RUN!r} is not a plain name for a folder in runs/")
     parts = [f"{name}-{text}" for name, text in given.items() if name not in ("DATA", "RUN")]

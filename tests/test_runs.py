@@ -127,7 +127,7 @@ def test_the_history_has_the_loss_with_and_without_weight_decay(finished):
     record, last = json.loads((folder / "run.json").read_text()), history(folder)[-1]
     if record["validation"]["loss"] < 5:  # else a network of two epochs gives labels less than the record's 1e-7
         assert float(last["val_crossentropy"]) == pytest.approx(record["validation"]["loss"], rel=2e-2)
-    assert float(last["val_loss"]) > float(last["val_crossentropy"]) + 1e-3
+        assert float(last["val_loss"]) > float(last["val_crossentropy"]) + 1e-3
 
 
 def test_a_finished_run_is_left_as_it_is(finished, refused):
@@ -172,7 +172,7 @@ BAD = [
     ("--milestones", "0.5,2", "MILESTONES = (0.5, 2.0) is not from 0"),
     ("--milestones", "a", "MILESTONES = 'a' is not of the kind float"),
     ("--momentum", "-0.1", "MOMENTUM = -0.1 is not from 0"),
-    ("--momentum", "1", "MOMENTUM = 1.0 is not from 0 to 0.999"),
+    ("--momentum", "1", "MOMENTUM = 1.0 is not from 0.0 to 0.999"),
     ("--label-smoothing", "nan", "LABEL_SMOOTHING = nan is not from 0"),
     ("--weight-decay", "inf", "WEIGHT_DECAY = inf is not from 0"),
     ("--learning-rate", "nan", "LEARNING_RATE = nan is not from"),
@@ -196,12 +196,18 @@ def test_a_bad_value_is_one_line_that_says_what_is_allowed(option, text, message
 
 def test_a_bad_value_ends_the_script_with_one_line_and_status_2(refused, tmp_path):
     line = refused("7.DenseNet/densenet.py", "--data", "digits", "--compression", 1.5)
-    assert line == "densenet.py: COMPRESSION = 1.5 is not from 0.001 to 1"
+    assert line == "densenet.py: COMPRESSION = 1.5 is not from 0.001 to 1.0"
     assert refused("4.ResNet/resnet.py", *QUICK, "--depth", 21).startswith("resnet.py: DEPTH = 21 is not 6n + 2")
 
 
 EDITED = [("EPOCHS", "ten"), ("EPOCHS", None), ("BATCH_SIZE", 64.0), ("AUGMENT", 3), ("AUGMENT", "flip")]
-EDITED += [("SCHEDULE", None), ("SCHEDULE", ("step",)), ("MOMENTUM", "high"), ("MILESTONES", (0.5, "late"))]
+EDITED += [
+    ("SCHEDULE", None),
+    ("SCHEDULE", ("step",)),
+    ("MOMENTUM", "high"),
+    ("MILESTONES", (0.5, "late")),
+    ("EPOCHS", 0.5),
+]
 
 
 @pytest.mark.parametrize(("name", "value"), EDITED)
@@ -218,6 +224,9 @@ def test_overrides_take_the_type_of_their_setting():
     assert settings["AUGMENT"] == () and settings["MILESTONES"] == (0.3, 0.6, 0.8)
     assert type(settings["LEARNING_RATE"]) is float and settings["LEARNING_RATE"] == script.LEARNING_RATE == 1
     assert str(folder) == "runs/resnet-b-learning_rate-1-milestones-0.3_0.6_0.8-augment-none"
+    script.LEARNING_RATE, script.LABEL_SMOOTHING, script.MILESTONES = 1, 0, ()  # as one may write them
+    settings, _ = script.read_settings(["--learning-rate=0.5", "--milestones=0.25"])
+    assert settings["LEARNING_RATE"] == 0.5 and settings["LABEL_SMOOTHING"] == 0 and settings["MILESTONES"] == (0.25,)
     settings, _ = script.read_settings(["--augment=flip,cutout"])  # of what is now an empty tuple
     assert settings["AUGMENT"] == ("flip", "cutout")
 
