@@ -146,6 +146,10 @@ class InputError(Exception):
 
 
 # Data
+keras.config.set_image_data_format("channels_last")  # whatever ~/.keras/keras.json says
+keras.config.set_floatx("float32")
+
+
 def load_data(data, hold_out):
     """Return {"train": (x, y), "validation": (x, y), "test": (x, y)}: x uint8 (n, height, width, 3), y int64 (n,).
 
@@ -176,12 +180,13 @@ def load_data(data, hold_out):
         for images, labels in ((x, y), (x_test, y_test))
     )
     of_one_size = x.ndim in (3, 4) and x.shape[3:] in ((), (1,), (3,)) and x.shape[1:] == x_test.shape[1:]
-    numbered = np.array_equal(classes, np.arange(len(classes) or 1)) and np.isin(y_test, classes).all()
-    if not (labelled and of_one_size and min(x.shape[1:3]) >= 28 and numbered and min(counts) > 1 and len(y_test)):
+    usable = labelled and of_one_size and min(x.shape[1:3]) >= 28 and len(y) > 0 and len(y_test) > 0
+    usable = usable and np.array_equal(classes, np.arange(len(classes))) and min(counts) > 1
+    if not (usable and np.isin(y_test, classes).all()):
         arrays = {"x_train": x, "y_train": y, "x_test": x_test, "y_test": y_test}
         found = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in arrays.items())
         images = "images uint8 (n, height, width[, 1 or 3]), of one size from 28x28 up"
-        raise InputError(f"{data} has {found}; needed are {images}, and class numbers from 0 up, each at least twice")
+        raise InputError(f"{data!r} has {found}; needed are {images}, and class numbers from 0 up, each at least twice")
     hold_out = min(hold_out, len(y) // 5)
     if hold_out < len(classes):
         raise InputError(f"HOLD_OUT = {hold_out} of {len(y)} training images is too few for {len(classes)} classes")
@@ -504,6 +509,8 @@ def train(settings, folder, data=None, rates=learning_rate, callbacks=(), batche
     with locked(folder):
         if (folder / "run.json").exists():
             raise InputError(f"{folder} is finished and stays as it is; give another --run NAME")
+        if (folder / "model.h5").exists() and not (folder / "backup.npz").exists():
+            raise InputError(f"{folder} holds a model without its run.json, which stays; give another --run NAME")
         quick_on_cpu()
         keras.config.set_dtype_policy(precision())
         keras.utils.set_random_seed(SEED)
@@ -573,7 +580,7 @@ def describe_run(settings):
     return {
         "script": f"{script.parent.name}/{script.name}",
         "script_sha256": hashlib.sha256(script.read_bytes()).hexdigest(),
-        "git_commit": git.stdout.strip() or None,  # without git, or a repository
+        "git_commit": git.stdout.strip() if git.returncode == 0 else None,  # no git, or no repository
         "command": shlex.join(["python", *sys.argv]),
         "settings": settings,
         "precision": keras.config.dtype_policy().name,
@@ -618,47 +625,56 @@ def write_results(folder, data, history, record):
 
 # Command line
 LIMITS = {  # lowest and highest number, of their type; of all other numbers 1 and 10**9
-    **{"LIMIT": (0, 10**9), "WARMUP": (0, 10**9), "SEED": (0, 10**9), "LEARNING_RATE": (1e-9, 999.0)},
-    **{"MILESTONES": (0.0, 1.0), "DROP": (0.0, 1.0), "TANH_FROM": (-20.0, 0.0), "TANH_TO": (0.0, 20.0)},
-    **{"MOMENTUM": (0.0, 0.999), "WEIGHT_DECAY": (0.0, 1.0), "LABEL_SMOOTHING": (0.0, 0.999)},
+    **{"EPOCHS": (1, 10**4), "LIMIT": (0, 10**9), "WARMUP": (0, 10**9), "SEED": (0, 10**9)},
+    **{"LEARNING_RATE": (1e-9, 999.0), "MILESTONES": (0.0, 1.0), "DROP": (0.0, 1.0), "TANH_FROM": (-20.0, 0.0)},
+    **{"TANH_TO": (0.0, 20.0), "MOMENTUM": (0.0, 0.999), "WEIGHT_DECAY": (0.0, 1.0), "LABEL_SMOOTHING": (0.0, 0.999)},
     **{"DROPOUT": (0.0, 0.999), "COMPRESSION": (0.001, 1.0)},
 }
 
 
-def check_setting(name, value, comment):
-    """Raise InputError unless the value is one of the words in the setting's comment, or a number within LIMITS."""
-    words = re.search(r"(one|any) of ([\w, ]+)", comment)
+def checked(name, value, comment):
+    """Return a setting's value as its kind, also from a text; raise InputError for what comment or LIMITS forbid."""
+    found = re.search(r"(?:one|any) of ([\w, ]+)", comment)
+    words = found[1].split(", ") if found else []
     least, most = LIMITS.get(name, (1, 10**9))
-    for item in value if isinstance(value, tuple) else (value,):
-        if words and (str(item) not in words[2].split(", ") or isinstance(value, tuple) != (words[1] == "any")):
-            raise InputError(f"{name} = {value!r} is not {words[0]}")
-        is_number = isinstance(item, (int, type(most)))  # a whole number will do for a fraction
-        if not words and name not in ("DATA", "RUN") and not (is_number and least <= item <= most):
-            raise InputError(f"{name} = {value!r} is not from {least} to {most}")
+    if words:
+        kind, needed = int if words[0].isdecimal() else str, found[0]
+    elif name in ("DATA", "RUN"):
+        kind, needed = str, "a text"
+    else:
+        kind = type(most)
+        needed = f"{'a whole number' if kind is int else 'a number'} from {least} to {most}"
+    several = "any of" in comment or name == "MILESTONES"
+    items = [value]
+    if several and isinstance(value, str):
+        items = [] if value == "none" else value.split(",")
+    elif several and isinstance(value, tuple | list):
+        items = value
+    try:
+        items = [kind(item) if isinstance(item, str) or kind is float else item for item in items]
+    except (TypeError, ValueError):
+        items = [None]
+    for item in items:
+        allowed = isinstance(item, kind) and (str(item) in words if words else kind is str or least <= item <= most)
+        if not allowed:
+            raise InputError(f"{name} = {value!r} is not {needed}")
+    return tuple(items) if several else items[0]
 
 
 def read_settings(arguments):
     """Override the settings above by `--name value`; return them all by name, and the folder for the run."""
     section = Path(__file__).read_text(encoding="utf-8").split("\n# Settings\n")[1].split("\n# Network\n")[0]
     comments = dict(re.findall(r"^([A-Z_]+) = .+?  # (.+)$", section, re.MULTILINE))
+    for line in section.split("\n"):
+        if re.match(r"[A-Z_]+ *=", line) and line.split(" = ")[0] not in comments:
+            raise InputError(f"the line {line} needs the form NAME = value  # comment, from which --help is made")
     form, usage = argparse.RawDescriptionHelpFormatter, "%(prog)s [--help] [--name value ...]"
     parser = argparse.ArgumentParser(usage=usage, description=__doc__, formatter_class=form, allow_abbrev=False)
     for name, comment in comments.items():
         text = f"{comment} (now {globals()[name]!r})".replace("%", "%%")
         parser.add_argument("--" + name.lower().replace("_", "-"), dest=name, metavar="", help=text)
     given = {name: text for name, text in vars(parser.parse_args(arguments)).items() if text is not None}
-    settings = {name: globals()[name] for name in comments}
-    for name, text in given.items():
-        kind = type(LIMITS[name][1]) if name in LIMITS else str if "any of" in comments[name] else type(settings[name])
-        try:
-            if isinstance(settings[name], tuple):  # a,b or none
-                settings[name] = tuple(map(kind, text.split(","))) if text != "none" else ()
-            else:
-                settings[name] = kind(text)
-        except ValueError:
-            raise InputError(f"{name} = {text!r} is not of the kind {kind.__name__}: {comments[name]}") from None
-    for name, value in settings.items():
-        check_setting(name, value, comments[name])
+    settings = {name: checked(name, given.get(name, globals()[name]), comments[name]) for name in comments}
     globals().update(settings)  # the constants above
     if not re.fullmatch(r"(?!\.)[\w.+-]*", RUN):
         raise InputError(f"RUN = {RUN!r} is not a plain name for a folder in runs/")

@@ -112,6 +112,7 @@ FAULTS = {
     "a label missing": ({"y_train": LABELS[:-1]}, r"y_train int64 \(59,\)"),
     "labels as one-hot": ({"y_train": np.eye(3)[LABELS]}, r"y_train float64 \(60, 3\)"),
     "labels as floats": ({"y_train": LABELS / 1.0}, "y_train float64"),
+    "labels as records": ({"y_train": np.zeros(60, [("a", int)])}, "y_train .*'a'"),
     "labels as texts": ({"y_train": LABELS.astype(str)}, "y_train <U"),
     "a negative label": ({"y_train": LABELS - 1}, "class numbers from 0 up"),
     "an empty class": ({"y_train": LABELS * 2}, "class numbers from 0 up, each at least twice"),
@@ -168,4 +169,4 @@ def test_a_failed_download_names_the_other_ways(monkeypatch):
 def test_bad_data_is_one_line_of_the_script_and_status_2(refused, tmp_path):
     make_npz(tmp_path / "bad.npz", x_test=IMAGES / 255)
     line = refused("1.LeNet/lenet.py", "--data", "bad.npz")
-    assert line.startswith("lenet.py: bad.npz has x_train uint8") and not (tmp_path / "runs").exists()
+    assert line.startswith("lenet.py: 'bad.npz' has x_train uint8") and not (tmp_path / "runs").exists()

@@ -269,7 +269,7 @@ def test_what_the_script_refuses_is_refused_once_before_any_training(planned, ca
         runs.plan(script, ["--epocs", "3"], step, 2)
     assert stopped.value.code == 2 and "unrecognized arguments: --epocs 3" in capsys.readouterr().err
     assert "one of step, cosine" in refusal(capsys, runs.plan, script, [], {"linear": ["--schedule=linear"]}, 2)
-    assert "not from -20 to 0" in refusal(capsys, runs.plan, script, [], {"tanh": ["--tanh-from=2"]}, 2)
+    assert "from -20.0 to 0.0" in refusal(capsys, runs.plan, script, [], {"tanh": ["--tanh-from=2"]}, 2)
     for option in ("--schedule", "--seed", "--seed=1"):
         line = refusal(capsys, runs.plan, script, [option, "1"], step, 2)
         assert f"{option.split('=')[0]} is what the runs differ in" in line

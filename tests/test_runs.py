@@ -157,28 +157,28 @@ def test_what_is_no_setting_is_argparses_two_lines(arguments, run):
 
 
 BAD = [
-    ("--epochs", "2.5", "EPOCHS = '2.5' is not of the kind int"),
-    ("--epochs", "0", "EPOCHS = 0 is not from 1 to 1000000000"),
-    ("--epochs", "9999999999", "is not from 1 to 1000000000"),
-    ("--batch-size", "many", "BATCH_SIZE = 'many' is not of the kind int"),
-    ("--batch-size", "-1", "BATCH_SIZE = -1 is not from 1"),
-    ("--patience", "0", "PATIENCE = 0 is not from 1"),
-    ("--warmup", "-1", "WARMUP = -1 is not from 0"),
-    ("--seed", "-1", "SEED = -1 is not from 0"),
+    ("--epochs", "2.5", "EPOCHS = '2.5' is not a whole number from 1 to 10000"),
+    ("--epochs", "0", "EPOCHS = '0' is not a whole number from 1 to 10000"),
+    ("--epochs", "9999999999", "is not a whole number from 1 to 10000"),
+    ("--batch-size", "many", "BATCH_SIZE = 'many' is not a whole number from 1"),
+    ("--batch-size", "-1", "BATCH_SIZE = '-1' is not a whole number from 1"),
+    ("--patience", "0", "PATIENCE = '0' is not a whole number from 1"),
+    ("--warmup", "-1", "WARMUP = '-1' is not a whole number from 0"),
+    ("--seed", "-1", "SEED = '-1' is not a whole number from 0"),
     ("--schedule", "linear", "SCHEDULE = 'linear' is not one of step, cosine, tanh, plateau"),
     ("--schedule", "", "SCHEDULE = '' is not one of"),
     ("--augment", "flip,shuffle", "is not any of flip, shift, rotate, cutout, mixup, cutmix"),
     ("--augment", "", "AUGMENT = .* is not any of"),
-    ("--milestones", "0.5,2", "MILESTONES = (0.5, 2.0) is not from 0"),
-    ("--milestones", "a", "MILESTONES = 'a' is not of the kind float"),
-    ("--momentum", "-0.1", "MOMENTUM = -0.1 is not from 0"),
-    ("--momentum", "1", "MOMENTUM = 1.0 is not from 0.0 to 0.999"),
-    ("--label-smoothing", "nan", "LABEL_SMOOTHING = nan is not from 0"),
-    ("--weight-decay", "inf", "WEIGHT_DECAY = inf is not from 0"),
-    ("--learning-rate", "nan", "LEARNING_RATE = nan is not from"),
-    ("--learning-rate", "0", "LEARNING_RATE = 0.0 is not from"),
+    ("--milestones", "0.5,2", "MILESTONES = '0.5,2' is not a number from 0"),
+    ("--milestones", "a", "MILESTONES = 'a' is not a number from"),
+    ("--momentum", "-0.1", "MOMENTUM = '-0.1' is not a number from 0"),
+    ("--momentum", "1", "MOMENTUM = '1' is not a number from 0.0 to 0.999"),
+    ("--label-smoothing", "nan", "LABEL_SMOOTHING = 'nan' is not a number from 0"),
+    ("--weight-decay", "inf", "WEIGHT_DECAY = 'inf' is not a number from 0"),
+    ("--learning-rate", "nan", "LEARNING_RATE = 'nan' is not a number from"),
+    ("--learning-rate", "0", "LEARNING_RATE = '0' is not a number from"),
     ("--precision", "float64", "mixed_bfloat16"),
-    ("--version", "3", "VERSION = 3 is not one of 1, 2"),
+    ("--version", "3", "VERSION = '3' is not one of 1, 2"),
     ("--run", "../elsewhere", "plain name"),
     ("--run", "..", "plain name"),
 ]
@@ -196,18 +196,13 @@ def test_a_bad_value_is_one_line_that_says_what_is_allowed(option, text, message
 
 def test_a_bad_value_ends_the_script_with_one_line_and_status_2(refused, tmp_path):
     line = refused("7.DenseNet/densenet.py", "--data", "digits", "--compression", 1.5)
-    assert line == "densenet.py: COMPRESSION = 1.5 is not from 0.001 to 1.0"
+    assert line == "densenet.py: COMPRESSION = '1.5' is not a number from 0.001 to 1.0"
     assert refused("4.ResNet/resnet.py", *QUICK, "--depth", 21).startswith("resnet.py: DEPTH = 21 is not 6n + 2")
 
 
-EDITED = [("EPOCHS", "ten"), ("EPOCHS", None), ("BATCH_SIZE", 64.0), ("AUGMENT", 3), ("AUGMENT", "flip")]
-EDITED += [
-    ("SCHEDULE", None),
-    ("SCHEDULE", ("step",)),
-    ("MOMENTUM", "high"),
-    ("MILESTONES", (0.5, "late")),
-    ("EPOCHS", 0.5),
-]
+EDITED = [("EPOCHS", "ten"), ("EPOCHS", None), ("EPOCHS", 0.5), ("EPOCHS", (2,)), ("BATCH_SIZE", 64.0), ("AUGMENT", 3)]
+EDITED += [("SCHEDULE", None), ("SCHEDULE", ("step",)), ("MOMENTUM", "high"), ("MOMENTUM", (0.9,)), ("VERSION", 3)]
+EDITED += [("MILESTONES", (0.5, "late")), ("DATA", None), ("RUN", 5), ("RUN", None), ("LEARNING_RATE", [0.1])]
 
 
 @pytest.mark.parametrize(("name", "value"), EDITED)
@@ -217,6 +212,21 @@ def test_a_constant_edited_wrongly_is_one_line(name, value):
         script.read_settings([])
 
 
+@pytest.mark.parametrize("line", ["SEED = 7 # of the weights", "SEED=7  # of the weights", "SEED = 7"])
+def test_a_setting_that_no_option_could_be_made_of_is_one_line(line, refused, tmp_path):
+    text = (ROOT / "1.LeNet/lenet.py").read_text()
+    (tmp_path / "lenet.py").write_text(re.sub("^SEED = .+$", line, text, flags=re.MULTILINE))
+    assert f"the line {line} needs the form NAME = value  # comment" in refused(tmp_path / "lenet.py", *QUICK)
+
+
+def test_a_model_whose_record_is_gone_is_not_overwritten(refused, tmp_path):
+    folder = tmp_path / "runs/a"
+    folder.mkdir(parents=True)
+    (folder / "model.h5").write_text("a model")
+    assert "runs/a holds a model without its run.json" in refused("1.LeNet/lenet.py", *QUICK, "--run", "a")
+    assert (folder / "model.h5").read_text() == "a model"
+
+
 def test_overrides_take_the_type_of_their_setting():
     arguments = ["--augment=none", "--milestones=0.3,0.6,0.8", "--learning-rate=1", "--data=a/b.npz"]
     script = load_script("4.ResNet/resnet.py")
@@ -224,9 +234,12 @@ def test_overrides_take_the_type_of_their_setting():
     assert settings["AUGMENT"] == () and settings["MILESTONES"] == (0.3, 0.6, 0.8)
     assert type(settings["LEARNING_RATE"]) is float and settings["LEARNING_RATE"] == script.LEARNING_RATE == 1
     assert str(folder) == "runs/resnet-b-learning_rate-1-milestones-0.3_0.6_0.8-augment-none"
-    script.LEARNING_RATE, script.LABEL_SMOOTHING, script.MILESTONES = 1, 0, ()  # as one may write them
-    settings, _ = script.read_settings(["--learning-rate=0.5", "--milestones=0.25"])
-    assert settings["LEARNING_RATE"] == 0.5 and settings["LABEL_SMOOTHING"] == 0 and settings["MILESTONES"] == (0.25,)
+    vars(script).update(LEARNING_RATE=1, MOMENTUM=0, MILESTONES=0.5, VERSION="2", AUGMENT="flip", EPOCHS="3")
+    settings, _ = script.read_settings([])  # as one may write them
+    assert type(settings["MOMENTUM"]) is float and settings["MILESTONES"] == (0.5,) and settings["VERSION"] == 2
+    assert settings["AUGMENT"] == ("flip",) and settings["EPOCHS"] == 3
+    settings, _ = script.read_settings(["--learning-rate=0.5", "--milestones=none"])
+    assert settings["LEARNING_RATE"] == 0.5 and settings["MILESTONES"] == ()
     settings, _ = script.read_settings(["--augment=flip,cutout"])  # of what is now an empty tuple
     assert settings["AUGMENT"] == ("flip", "cutout")
 

@@ -49,8 +49,8 @@ def test_the_bounds_of_tanh_are_settings():
     settings, _ = script.read_settings(["--tanh-from", "-4.5", "--tanh-to=4"])
     assert (settings["TANH_FROM"], settings["TANH_TO"]) == (script.TANH_FROM, script.TANH_TO) == (-4.5, 4.0)
     assert type(settings["TANH_TO"]) is float
-    for option, value in (("from", "-20.1"), ("from", "0.1"), ("to", "-1.0"), ("to", "nan")):
-        with pytest.raises(script.InputError, match=f"TANH_{option.upper()} = {value} is not from"):
+    for option, value in (("from", "-20.1"), ("from", "0.1"), ("to", "-1"), ("to", "nan")):
+        with pytest.raises(script.InputError, match=f"TANH_{option.upper()} = '{value}' is not a number from"):
             script.read_settings([f"--tanh-{option}={value}"])
 
 
