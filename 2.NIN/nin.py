@@ -11,7 +11,6 @@ its record, history and curves in runs/NAME/; the same command again resumes an 
 """
 
 import argparse
-import ctypes
 import hashlib
 import json
 import logging
@@ -21,22 +20,23 @@ import shlex
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
+BACKEND = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+if __name__ == "__main__" and (BACKEND not in ("tensorflow", "jax", "torch") or not find_spec(BACKEND)):
+    print(f"KERAS_BACKEND = {BACKEND!r}: give one of tensorflow, jax, torch that is installed", file=sys.stderr)
+    sys.exit(2)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # else only newer CPUs get its quicker convolutions
 stderr = os.dup(2)
 os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # for TensorFlow's start-up notes, which that level does not stop
 try:
-    import tensorflow as tf
+    import keras
 finally:
     os.dup2(stderr, 2)
-logging.getLogger("absl").setLevel(logging.ERROR)  # for Keras' note that .h5 is an older format
-sys.setrecursionlimit(10_000)  # Keras walks a network recursively, and ResNet-1001 is deep
 
-import keras
 import numpy as np
 import pandas as pd
 from keras import layers
@@ -118,6 +118,9 @@ class InputError(Exception):
 # Data
 keras.config.set_image_data_format("channels_last")  # whatever ~/.keras/keras.json says
 keras.config.set_floatx("float32")
+logging.getLogger("absl").setLevel(logging.ERROR)  # for Keras' note that .h5 is an older format
+logging.getLogger("jax").setLevel(logging.ERROR)  # for its warning of what warn_of_idle_gpu says
+sys.setrecursionlimit(10_000)  # Keras walks a network recursively, and ResNet-1001 is deep
 
 
 def load_data(data, hold_out):
@@ -302,6 +305,102 @@ class EveryStep(keras.optimizers.schedules.LearningRateSchedule):
         return keras.ops.take(self.rates, keras.ops.minimum(keras.ops.cast(step, "int32"), len(self.rates) - 1))
 
 
+# Devices
+def gpus():
+    """Return name and compute capability, such as (8, 0), of every GPU that training uses."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+        return [(gpu.get("device_name", "GPU"), gpu.get("compute_capability", (0, 0))) for gpu in details]
+    if BACKEND == "jax":
+        import jax
+
+        found = [device for device in jax.devices() if device.platform == "gpu"]
+        return [(gpu.device_kind, tuple(map(int, re.findall(r"\d+", gpu.compute_capability)))) for gpu in found]
+    from torch import cuda  # one, since Keras spreads nothing with PyTorch
+
+    return [(cuda.get_device_name(), cuda.get_device_capability())] if cuda.is_available() else []
+
+
+def precision():
+    """Return the dtype policy: PRECISION, or with auto the one that the first GPU, or else the CPU, is fast in."""
+    if PRECISION != "auto":
+        return PRECISION
+    if found := gpus():
+        _, capability = found[0]
+        return "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16" if capability >= (7, 0) else "float32"
+    flags = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []
+    return "mixed_bfloat16" if {"avx512_bf16", "amx_bf16"} & set(flags) else "float32"
+
+
+def all_devices():
+    """Return a context in which training is spread over all GPUs, or else CPUs, that the backend sees; how many."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        if len(devices) > 1:
+            return tf.distribute.MirroredStrategy([device.name for device in devices]).scope(), len(devices)
+    if BACKEND == "jax":
+        devices = keras.distribution.list_devices()
+        if len(devices) > 1:
+            return keras.distribution.DataParallel(devices=devices).scope(), len(devices)
+    return nullcontext(), 1  # Keras spreads nothing with PyTorch
+
+
+def warn_of_idle_gpu():
+    """Say so on stderr if there is an NVIDIA driver, and the backend sees no GPU, though nobody hid it."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or os.environ.get("JAX_PLATFORMS") == "cpu"
+    if not hidden and not gpus() and subprocess.run("nvidia-smi", shell=True, capture_output=True).returncode == 0:
+        package = {"tensorflow": '"tensorflow[and-cuda]"', "jax": '"jax[cuda13]"', "torch": "torch, a build for CUDA"}
+        mend = f"this run goes on on the CPU; for the next, pip install {package[BACKEND]}"
+        print(f"nvidia-smi finds a GPU, but {BACKEND} does not: {mend}", file=sys.stderr)
+
+
+def quick_on_cpu():
+    """Replace two methods of Keras, so that TensorFlow trains faster on a CPU; nothing else depends on it.
+
+    Batch normalisation in training takes TensorFlow's own kernel: Keras takes a dozen smaller ones. A grouped
+    convolution is computed group by group: Keras gives it to XLA, about 100 times slower. And memory that is set
+    free is kept for the next step: TensorFlow 2.21 gives it back from the first generator on, which costs a third.
+    """
+    normalise, convolve = layers.BatchNormalization.call, layers.Conv2D.convolution_op
+    if BACKEND != "tensorflow" or gpus() or getattr(normalise, "is_quick", False):  # or it is done
+        return
+    import ctypes
+
+    import tensorflow as tf
+
+    def call(layer, inputs, training=None, mask=None):
+        fits = len(inputs.shape) == 4 and not layer.synchronized and layer.compute_dtype != "float16"
+        if not (training and layer.trainable and fits):
+            return normalise(layer, inputs, training, mask)
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs, scale=layer.gamma, offset=layer.beta, mean=[], variance=[], epsilon=layer.epsilon
+        )
+        count = tf.cast(tf.size(inputs) / inputs.shape[-1], tf.float32)
+        variance *= (count - 1) / count  # the kernel's is the unbiased estimate, Keras' average is of the biased one
+        for average, now in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+            average.assign(average * layer.momentum + now * (1 - layer.momentum))
+        return outputs
+
+    def convolution_op(layer, inputs, kernel):
+        if layer.groups == 1:
+            return convolve(layer, inputs, kernel)
+        axis = 3 if layer.data_format == "channels_last" else 1
+        pieces = tf.split(inputs, layer.groups, axis), tf.split(kernel, layer.groups, axis=3)
+        return tf.concat([convolve(layer, *piece) for piece in zip(*pieces, strict=True)], axis)
+
+    if sys.platform == "linux":
+        next(iter(tf.data.Dataset.from_generator(lambda: [0], tf.int32)))  # now, since that undoes what follows
+        mmap_threshold, trim_threshold = -3, -1  # their numbers in C's malloc.h; to the highest values, in bytes
+        ctypes.CDLL(None).mallopt(mmap_threshold, 2**25)
+        ctypes.CDLL(None).mallopt(trim_threshold, 2**31 - 1)
+    call.is_quick = True
+    layers.BatchNormalization.call, layers.Conv2D.convolution_op = call, convolution_op
+
+
 # Training
 @contextmanager
 def written_whole(path):
@@ -397,57 +496,6 @@ class Checkpoint(keras.callbacks.Callback):
             np.savez(path, past=json.dumps({"settings": self.settings, "epochs": self.history}), **arrays)
 
 
-def quick_on_cpu():
-    """Replace two methods of Keras, so that TensorFlow trains faster on a CPU; nothing else depends on it.
-
-    Batch normalisation in training takes TensorFlow's own kernel: Keras takes a dozen smaller ones. A grouped
-    convolution is computed group by group: Keras gives it to XLA, about 100 times slower. And memory that is set
-    free is kept for the next step: TensorFlow 2.21 gives it back from the first generator on, which costs a third.
-    """
-    normalise, convolve = layers.BatchNormalization.call, layers.Conv2D.convolution_op
-    if tf.config.list_physical_devices("GPU") or getattr(normalise, "is_quick", False):  # or it is done
-        return
-
-    def call(layer, inputs, training=None, mask=None):
-        fits = len(inputs.shape) == 4 and not layer.synchronized and layer.compute_dtype != "float16"
-        if not (training and layer.trainable and fits):
-            return normalise(layer, inputs, training, mask)
-        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs, scale=layer.gamma, offset=layer.beta, mean=[], variance=[], epsilon=layer.epsilon
-        )
-        count = tf.cast(tf.size(inputs) / inputs.shape[-1], tf.float32)
-        variance *= (count - 1) / count  # the kernel's is the unbiased estimate, Keras' average is of the biased one
-        for average, now in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
-            average.assign(average * layer.momentum + now * (1 - layer.momentum))
-        return outputs
-
-    def convolution_op(layer, inputs, kernel):
-        if layer.groups == 1:
-            return convolve(layer, inputs, kernel)
-        axis = 3 if layer.data_format == "channels_last" else 1
-        pieces = tf.split(inputs, layer.groups, axis), tf.split(kernel, layer.groups, axis=3)
-        return tf.concat([convolve(layer, *piece) for piece in zip(*pieces, strict=True)], axis)
-
-    if sys.platform == "linux":
-        next(iter(tf.data.Dataset.from_generator(lambda: [0], tf.int32)))  # now, since that undoes what follows
-        mmap_threshold, trim_threshold = -3, -1  # their numbers in C's malloc.h; to the highest values, in bytes
-        ctypes.CDLL(None).mallopt(mmap_threshold, 2**25)
-        ctypes.CDLL(None).mallopt(trim_threshold, 2**31 - 1)
-    call.is_quick = True
-    layers.BatchNormalization.call, layers.Conv2D.convolution_op = call, convolution_op
-
-
-def precision():
-    """Return the dtype policy: PRECISION, or with auto the one that the first GPU, or else the CPU, is fast in."""
-    if PRECISION != "auto":
-        return PRECISION
-    if gpus := tf.config.list_physical_devices("GPU"):
-        capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
-        return "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16" if capability >= (7, 0) else "float32"
-    flags = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []
-    return "mixed_bfloat16" if {"avx512_bf16", "amx_bf16"} & set(flags) else "float32"
-
-
 def with_test_flip(model):
     """Return a model that averages what `model` gives for an image and for its mirror image."""
     inputs = keras.Input(model.input_shape[1:])
@@ -482,16 +530,21 @@ def train(settings, folder, data=None, rates=learning_rate, callbacks=(), batche
         if (folder / "model.h5").exists() and not (folder / "backup.npz").exists():
             raise InputError(f"{folder} holds a model without its run.json, which stays; give another --run NAME")
         quick_on_cpu()
+        warn_of_idle_gpu()
         keras.config.set_dtype_policy(precision())
         keras.utils.set_random_seed(SEED)
         record = describe_run(settings)
-        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-        several = tf.distribute.MirroredStrategy([device.name for device in devices]) if len(devices) > 1 else None
-        with (several or tf.distribute.get_strategy()).scope():
+        scope, devices = all_devices()
+        if BATCH_SIZE % devices:
+            raise InputError(f"BATCH_SIZE = {BATCH_SIZE} is no multiple of {devices}, the number of devices")
+        n = len(x_validation)  # JAX needs as many images on each device: at the end come some with a weight of 0,
+        filled = np.arange(n + -n % devices) % n  # and since Keras divides the loss by the number of all,
+        weights = np.where(np.arange(len(filled)) < n, len(filled) / n, 0)  # the others weigh a little more
+        with scope:
             model = build_model(x.shape[1:], classes, mean, variance)
-            for layer in model.layers if several else []:
+            for layer in model.layers:
                 if isinstance(layer, layers.BatchNormalization):
-                    layer.synchronized = True
+                    layer.synchronized = devices > 1 and BACKEND == "tensorflow"  # JAX has the whole batch's anyway
             if LOSS == "focal":
                 loss = keras.losses.CategoricalFocalCrossentropy(label_smoothing=LABEL_SMOOTHING)
             else:
@@ -503,31 +556,34 @@ def train(settings, folder, data=None, rates=learning_rate, callbacks=(), batche
             model.compile(
                 optimizer=keras.optimizers.SGD(rate, MOMENTUM, nesterov=True),
                 loss=loss,
-                metrics=["accuracy", keras.metrics.CategoricalCrossentropy(name="crossentropy")],
-                jit_compile=devices[0].device_type == "GPU" and not several,  # slower on a CPU, fails on several
+                weighted_metrics=["accuracy", keras.metrics.CategoricalCrossentropy(name="crossentropy")],
+                # TensorFlow's is slower on a CPU and fails on several devices; PyTorch's was not tried
+                jit_compile=BACKEND == "jax" or (BACKEND == "tensorflow" and bool(gpus()) and devices == 1),
             )
             model.optimizer.build(model.trainable_variables)  # now, for a resume to fill its variables
             variables = [*model.variables, *model.optimizer.variables]
             for callback in callbacks:
                 callback.set_model(model)
                 variables += getattr(callback, "variables", [])
-            common = {**settings, "data and split": split_hash(data), "precision": record["precision"]}
+            common = {**settings, "data and split": split_hash(data), "precision": precision(), "backend": BACKEND}
             common = json.loads(json.dumps(common))  # tuples become lists, as those in backup.npz
             checkpoint = Checkpoint(folder, common, variables, batches, rates)
 
-        done = len(checkpoint.history)
-        print(f"{folder}: {model.count_params():,} parameters, {len(x)} training images, from epoch {done + 1}")
-        board = keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False)
-        model.fit(
-            batches,
-            epochs=EPOCHS,
-            initial_epoch=done,
-            shuffle=False,  # Batches does
-            validation_data=(x_validation, one_hot[y_validation]),
-            validation_batch_size=BATCH_SIZE,
-            callbacks=[keras.callbacks.TerminateOnNaN(), *callbacks, checkpoint, board],
-            verbose=1 if sys.stdout.isatty() else 2,
-        )
+            done = len(checkpoint.history)
+            print(f"{folder}: {model.count_params():,} parameters, {len(x)} training images, from epoch {done + 1}")
+            callbacks = [keras.callbacks.TerminateOnNaN(), *callbacks, checkpoint]
+            if BACKEND == "tensorflow":
+                callbacks.append(keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False))
+            model.fit(
+                batches,
+                epochs=EPOCHS,
+                initial_epoch=done,
+                shuffle=False,  # Batches does
+                validation_data=(x_validation[filled], one_hot[y_validation[filled]], weights),
+                validation_batch_size=BATCH_SIZE,
+                callbacks=callbacks,
+                verbose=1 if sys.stdout.isatty() else 2,
+            )
         keras.config.set_dtype_policy("float32")  # whatever trained it, any device can use the result
         result = build_model(x.shape[1:], classes, mean, variance)  # not of several devices
         result.set_weights(checkpoint.best_weights or model.get_weights())
@@ -544,9 +600,9 @@ def describe_run(settings):
     script = Path(__file__).resolve()
     # By a shell, for which no git is no exception
     git = subprocess.run("git rev-parse HEAD", shell=True, cwd=script.parent, capture_output=True, text=True)
-    gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
     info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     cpu = (re.findall(r"model name\s*: (.+)", info) or ["CPU"])[0]
+    modules = (sys.modules[BACKEND], keras, np)
     return {
         "script": f"{script.parent.name}/{script.name}",
         "script_sha256": hashlib.sha256(script.read_bytes()).hexdigest(),
@@ -554,8 +610,9 @@ def describe_run(settings):
         "command": shlex.join(["python", *sys.argv]),
         "settings": settings,
         "precision": keras.config.dtype_policy().name,
-        "device": ", ".join(gpu.get("device_name", "GPU") for gpu in gpus) or f"{cpu}, {os.cpu_count()} cores",
-        "versions": {"python": sys.version.split()[0]} | {it.__name__: it.__version__ for it in (tf, keras, np)},
+        "backend": BACKEND,
+        "device": ", ".join(name for name, _ in gpus()) or f"{cpu}, {os.cpu_count()} cores",
+        "versions": {"python": sys.version.split()[0]} | {it.__name__: str(it.__version__) for it in modules},
     }
 
 

@@ -3,11 +3,13 @@
     python benchmarks/train_in_keras.py WAY DATA.npz SECONDS SCRIPT [SETTINGS ...]
 
 For training.py, which starts it in a process of its own. WAY is `ours`: the script's own `train`, stopped after
-enough steps; `float32` or `mixed_bfloat16`: the same with that PRECISION; `before`: the same for the SCRIPT of an older
-checkout, named by its whole path; or `ancestor`. SETTINGS are the script's, such as --depth 110. What is written on the
-way lands in DATA's folder. The last line it prints is the result, as JSON.
+enough steps; `tensorflow`, `jax` or `torch`: the same, as KERAS_BACKEND must say too; `float32` or `mixed_bfloat16`:
+the same with that PRECISION; `before`: the same for the SCRIPT of an older checkout, named by its whole path; or
+`ancestor`. SETTINGS are the script's, such as --depth 110. What is written on the way lands in DATA's folder. The last
+line it prints is the result, as JSON.
 """
 
+import importlib.metadata
 import importlib.util
 import json
 import math
@@ -36,12 +38,15 @@ def stop_when_measured(script, seconds):
 
     class StopWhenMeasured(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
+            float(logs["loss"])  # waits for the step, which JAX only sets going
             result = stopwatch.step_ended()
             if result:
                 result["parameters"] = sum(math.prod(weight.shape) for weight in self.model.trainable_weights)
                 result["precision"] = keras.config.dtype_policy().name
                 result["recipe"] = [script.BATCH_SIZE, script.LEARNING_RATE, script.MOMENTUM, script.WEIGHT_DECAY]
-                result["versions"] = {"TensorFlow": script.tf.__version__, "Keras": keras.__version__}
+                result["versions"] = {
+                    name: importlib.metadata.version(name) for name in (keras.backend.backend(), "keras")
+                }
                 print(json.dumps(result), flush=True)
                 os._exit(0)  # the generator's thread would keep an ordinary exit waiting
 
@@ -119,7 +124,7 @@ def train_as_ancestor(script, folder, stop):
 
 def main():
     way, data, seconds, path, *settings = sys.argv[1:]
-    precision = [] if way in ("ours", "before", "ancestor") else ["--precision", way]
+    precision = ["--precision", way] if way in ("float32", "mixed_bfloat16") else []
     script, settings = load_script(path, ["--data", data, *precision, *settings])
     stop = stop_when_measured(script, float(seconds))
     folder = Path(tempfile.mkdtemp(dir=Path(data).parent))

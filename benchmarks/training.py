@@ -3,6 +3,7 @@
     python benchmarks/training.py --torch-python /tmp/torchenv/bin/python
     python benchmarks/training.py --networks LeNet,ResNet-20 --rounds 1
     python benchmarks/training.py --precisions       # ours in float32 and in mixed_bfloat16 instead
+    python benchmarks/training.py --backends         # ours on TensorFlow, JAX and PyTorch instead
     python benchmarks/training.py --before FOLDER    # also by the scripts of an older checkout (git worktree add)
 
 Three ways, at the batch size of the network's script: ours, the script's own `train` as a user starts it; the same
@@ -11,7 +12,8 @@ XLA); the same network in PyTorch (eager, channels last, float32); and with --be
 `train`. Each measurement is a process of its own, which trains on scikit-learn's digits, repeated to CIFAR-10's 50,000
 images of 32x32; the ways take turns, and the median of the rounds counts. Images per second are those of whole steps,
 augmentation included; memory is the peak that was resident. PyTorch runs in the interpreter --torch-python names (by
-default this one); where it lacks torch, that column stays empty. Prints a Markdown table, and progress on stderr.
+default this one), with --backends our script too, for which it needs keras and the rest; where it lacks torch, that
+column stays empty. Prints a Markdown table, and progress on stderr.
 Linux.
 
 The machine should have nothing else to do, and the load average before is printed: PyTorch's threads wait for each
@@ -52,6 +54,7 @@ NETWORKS = {
 }
 WAYS = ("ours", "ancestor", "pytorch")
 PRECISIONS = ("mixed_bfloat16", "float32")  # of ours
+BACKENDS = ("tensorflow", "jax", "torch")  # of ours
 
 
 def write_images(path):
@@ -62,9 +65,10 @@ def write_images(path):
     np.savez(path, x_train=x[train], y_train=y[train], x_test=x[test], y_test=y[test])
 
 
-def measure(command):
+def measure(command, backend="tensorflow"):
     """Run a measurement; return its result, or None after a line on stderr if it failed."""
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    environment = {**os.environ, "KERAS_BACKEND": backend}
+    done = subprocess.run([str(part) for part in command], env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [""])[-1]
         print(f"    failed with exit status {done.returncode}: {last}", file=sys.stderr)
@@ -85,8 +89,9 @@ def compare(network, ways, data, arguments):
             else:
                 script, *settings = NETWORKS[network].split()
                 script = Path(arguments.before).resolve() / script if way == "before" else script
-                program = [sys.executable, HERE / "train_in_keras.py", way, data, arguments.seconds]
-                result = measure([*program, script, *settings])
+                python = arguments.torch_python if way == "torch" else sys.executable
+                program = [python, HERE / "train_in_keras.py", way, data, arguments.seconds]
+                result = measure([*program, script, *settings], way if way in BACKENDS else "tensorflow")
             if not result and way == ways[0]:
                 refuse(f"{network} could not be trained by {NETWORKS[network]}; the line above says why")
             if result:
@@ -136,6 +141,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=15, help="timed in a measurement, two steps at least (15)")
     parser.add_argument("--torch-python", metavar="PATH", default=sys.executable, help="an interpreter with torch")
     parser.add_argument("--precisions", action="store_true", help="compare ours in float32 and in mixed_bfloat16")
+    parser.add_argument("--backends", action="store_true", help="compare ours on TensorFlow, JAX and PyTorch")
     parser.add_argument("--before", metavar="FOLDER", help="also measure the scripts of this older checkout")
     arguments = parser.parse_args()
     networks = arguments.networks.split(",") if arguments.networks else list(NETWORKS)
@@ -145,8 +151,11 @@ def main():
         refuse("--rounds is at least 1, and --seconds between 0 and 3600")
     if arguments.before and not (Path(arguments.before) / NETWORKS["LeNet"]).exists():
         refuse(f"--before {arguments.before}: there is no {NETWORKS['LeNet']}")
-    ways = (PRECISIONS if arguments.precisions else WAYS) + (("before",) if arguments.before else ())
-    measured = [way for way in ways if way != "pytorch" or has_torch(arguments.torch_python)]
+    if arguments.precisions and arguments.backends:
+        refuse("give --precisions or --backends")
+    ways = PRECISIONS if arguments.precisions else BACKENDS if arguments.backends else WAYS
+    ways += ("before",) if arguments.before else ()
+    measured = [way for way in ways if way not in ("pytorch", "torch") or has_torch(arguments.torch_python)]
 
     load = f"load average before: {os.getloadavg()[0]:.1f}"
     today = datetime.datetime.now(datetime.UTC).date()

@@ -354,11 +354,14 @@ def main():
     images = test_images(data)
     try:
         import keras
+    except (ImportError, ValueError) as error:
+        refuse(f"Keras or its backend is missing ({error}); install requirements.txt")
+    if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
-    except ImportError as error:
-        refuse(f"TensorFlow or Keras is missing ({error}); install requirements.txt")
 
-    tf.config.set_visible_devices([], "GPU")  # which rounds more coarsely than LIMITS
+        tf.config.set_visible_devices([], "GPU")  # which rounds more coarsely than LIMITS
+    elif any(out.suffix == ".onnx" for out in options.out):
+        refuse(f"KERAS_BACKEND = {keras.backend.backend()!r}: only TensorFlow's models can be written as .onnx")
     for name in ("root", "tensorflow", "tf2onnx"):  # tf2onnx warns in the name of root, too
         logging.getLogger(name).setLevel(logging.ERROR)
     pixels, parts, outputs = None, [], []

@@ -1,7 +1,7 @@
 """The members of an ensemble: their predictions, their scores, and the record, table and picture of the whole.
 
 Shared by the commands of ensemble/. A member's predictions are kept beside its model, so that voting.py and
-weighted_mean.py need TensorFlow and the images only once; this file imports neither TensorFlow nor Keras until then.
+weighted_mean.py need Keras and the images only once; this file imports neither Keras nor its backend until then.
 """
 
 import argparse
@@ -186,10 +186,15 @@ def written_apart(path):
 
 
 def import_script(path):
-    """Return a training script of this collection as a module; importing it imports TensorFlow, quietly."""
+    """Return a training script of this collection as a module; importing it imports Keras and its backend, quietly."""
     specification = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
     script = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(script)
+    try:
+        specification.loader.exec_module(script)
+    except (ImportError, ValueError) as error:  # Keras has the latter for a backend that it does not know
+        backend = f"KERAS_BACKEND = {os.environ['KERAS_BACKEND']!r}"
+        mend = "install requirements.txt, or give one of tensorflow, jax, torch that is installed"
+        raise RefusedError(f"Keras with {backend} cannot be imported ({error}); {mend}") from None
     return script
 
 
@@ -200,11 +205,8 @@ def load_images(data, hold_out):
     Returns {"validation": (x, y), "test": (x, y)}, the number of classes, and the strings and numbers that
     identify them in a file of predictions.
     """
-    print("Loading TensorFlow and the images ...", flush=True)
-    try:
-        resnet = import_script("4.ResNet/resnet.py")
-    except ImportError as error:
-        raise RefusedError(f"TensorFlow or Keras is missing ({error}); install requirements.txt") from None
+    print("Loading Keras and the images ...", flush=True)
+    resnet = import_script("4.ResNet/resnet.py")
     resnet.quick_on_cpu()
     hold_out = resnet.HOLD_OUT if hold_out is None else hold_out
     try:

@@ -127,11 +127,9 @@ def main():
             there.append(number)
     images = [read_image(file) for file in options.images]
 
-    print("Loading TensorFlow ...", flush=True)
-    try:
+    print("Loading Keras ...", flush=True)
+    with refusing(skip=False):
         import_script("4.ResNet/resnet.py").quick_on_cpu()
-    except ImportError as error:
-        refuse(f"TensorFlow or Keras is missing ({error}); install requirements.txt")
     outputs = {}
     for number in there:
         path = options.models[number]

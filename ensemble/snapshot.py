@@ -21,6 +21,7 @@ command is given again.
 
 import argparse
 import json
+import logging
 import re
 import sys
 from pathlib import Path
@@ -122,8 +123,11 @@ def set_up(script, own, arguments):
 
 def open_script(path):
     """Return a training script as a module."""
-    script = import_script(path)
-    script.tf.get_logger().setLevel("ERROR")  # no note that predicting with every model is compiled anew
+    with refusing(skip=False):
+        script = import_script(path)
+    if script.BACKEND != "tensorflow":
+        refuse(f"KERAS_BACKEND = {script.BACKEND!r}: only TensorFlow lets a run average its weights at every step")
+    logging.getLogger("tensorflow").setLevel("ERROR")  # no note that predicting with every model is compiled anew
     return script
 
 
@@ -186,7 +190,8 @@ def save_average(script, data, weights, path):
 def snapshots_of(script, data, folder):
     """Return the callback for train() that writes cycle-1.h5, ... and ema.h5 to the run's folder."""
     model = new_model(script, data)
-    keras, tf = script.keras, script.tf
+    keras = script.keras
+    import tensorflow as tf
 
     class Snapshots(keras.callbacks.Callback):
         def __init__(self):
@@ -415,7 +420,7 @@ def compare_all(script, steps, folder, single):
 def main():
     own, given, rest = read_own_settings(sys.argv[1:])
     path = find_script(own["ARCHITECTURE"])
-    print("Loading TensorFlow and the images ...", flush=True)
+    print("Loading Keras and the images ...", flush=True)
     script = open_script(path)
     if own["EPOCHS"] % own["CYCLES"]:
         refuse(f"EPOCHS = {own['EPOCHS']} is no multiple of CYCLES = {own['CYCLES']}: a cycle has whole epochs")

@@ -24,6 +24,7 @@ from scipy import stats
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "ensemble"))
 
 from members import PARTS, ROOT, check_alike, git_commit, import_script, refuse, written_whole
+from models import refusing
 
 
 @dataclass
@@ -68,7 +69,8 @@ def read_script(path):
         if f"\ndef {name}(" not in text:
             mend = "give --script 4.ResNet/resnet.py or the like"
             refuse(f"{path} has no {name}, as the training scripts have; {mend}")
-    return import_script(file)
+    with refusing(skip=False):
+        return import_script(file)
 
 
 def settings_of(script, arguments):
