@@ -1,5 +1,6 @@
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
+PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
 .PHONY: setup demo test lint
 .DELETE_ON_ERROR:
@@ -10,7 +11,12 @@ setup: .venv/installed
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v == (3, 11) or sys.exit("error: $(PYTHON) is Python %d.%d; 3.11 is needed: make ... PYTHON=python3.11" % v)'
 	@echo "Installing TensorFlow, Keras and the rest into .venv, a minute or two ..."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(PIP_INSTALL) -r requirements.txt
+	@touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.txt
+	@echo "Installing what the tests need into .venv ..."
+	@$(PIP_INSTALL) -r requirements-dev.txt
 	@touch $@
 
 # Three small networks on scikit-learn's digits, in demo/; what is finished there is not trained again. In float32, so that
@@ -27,9 +33,9 @@ demo: setup
 
 once = { [ -f runs/$(1)/run.json ] || $(BIN)/python $(2) --data digits --precision float32 --run $(1); }
 
-test: setup
+test: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-lint: setup
+lint: .venv/installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
