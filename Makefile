@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 setup: .venv/installed
 
 .venv/installed: requirements.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v == (3, 11) or sys.exit("error: $(PYTHON) is Python %d.%d; 3.11 is needed: make ... PYTHON=python3.11" % v)'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit("error: $(PYTHON) is Python %d.%d; 3.11, 3.12 or 3.13 is needed: make ... PYTHON=python3.13" % v)'
 	@echo "Installing TensorFlow, Keras and the rest into .venv, a minute or two ..."
 	@$(PYTHON) -m venv .venv
 	@$(PIP_INSTALL) -r requirements.txt
