@@ -5,13 +5,19 @@ PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 .PHONY: setup demo test lint
 .DELETE_ON_ERROR:
 
+# TensorFlow's extra and-cuda is CUDA and cuDNN, which nothing but an NVIDIA GPU has a use for
 setup: .venv/installed
 
 .venv/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit("error: $(PYTHON) is Python %d.%d; 3.11, 3.12 or 3.13 is needed: make ... PYTHON=python3.13" % v)'
-	@echo "Installing TensorFlow, Keras and the rest into .venv, a minute or two ..."
 	@$(PYTHON) -m venv .venv
-	@$(PIP_INSTALL) -r requirements.txt
+	@if nvidia-smi > /dev/null 2>&1; then \
+		echo "nvidia-smi answers: installing TensorFlow for NVIDIA GPUs, Keras and the rest into .venv, some minutes ..."; \
+		$(PIP_INSTALL) -r requirements.txt "$$(sed -n 's/^tensorflow>/tensorflow[and-cuda]>/p' requirements.txt)"; \
+	else \
+		echo "Installing TensorFlow, Keras and the rest into .venv, a minute or two ..."; \
+		$(PIP_INSTALL) -r requirements.txt; \
+	fi
 	@touch $@
 
 .venv/installed-dev: .venv/installed requirements-dev.txt
