@@ -1,16 +1,28 @@
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
+PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
 .PHONY: setup demo test lint
 .DELETE_ON_ERROR:
 
+# TensorFlow's extra and-cuda is CUDA and cuDNN, which nothing but an NVIDIA GPU has a use for
 setup: .venv/installed
 
 .venv/installed: requirements.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v == (3, 11) or sys.exit("error: $(PYTHON) is Python %d.%d; 3.11 is needed: make ... PYTHON=python3.11" % v)'
-	@echo "Installing TensorFlow, Keras and the rest into .venv, a minute or two ..."
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit("error: $(PYTHON) is Python %d.%d; 3.11, 3.12 or 3.13 is needed: make ... PYTHON=python3.13" % v)'
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@if nvidia-smi > /dev/null 2>&1; then \
+		echo "nvidia-smi answers: installing TensorFlow for NVIDIA GPUs, Keras and the rest into .venv, some minutes ..."; \
+		$(PIP_INSTALL) -r requirements.txt "$$(sed -n 's/^tensorflow>/tensorflow[and-cuda]>/p' requirements.txt)"; \
+	else \
+		echo "Installing TensorFlow, Keras and the rest into .venv, a minute or two ..."; \
+		$(PIP_INSTALL) -r requirements.txt; \
+	fi
+	@touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.txt
+	@echo "Installing what the tests need into .venv ..."
+	@$(PIP_INSTALL) -r requirements-dev.txt
 	@touch $@
 
 # Three small networks on scikit-learn's digits, in demo/; what is finished there is not trained again. In float32, so that
@@ -27,9 +39,9 @@ demo: setup
 
 once = { [ -f runs/$(1)/run.json ] || $(BIN)/python $(2) --data digits --precision float32 --run $(1); }
 
-test: setup
+test: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-lint: setup
+lint: .venv/installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
