@@ -34,6 +34,8 @@ stderr = os.dup(2)
 os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # for TensorFlow's start-up notes, which that level does not stop
 try:
     import keras
+
+    keras.utils.set_random_seed(0)  # for which Keras imports TensorFlow, if it is there, on other backends too
 finally:
     os.dup2(stderr, 2)
 

@@ -17,6 +17,7 @@ import functools
 import json
 import logging
 import math
+import os
 import re
 import sys
 from contextlib import suppress
@@ -351,17 +352,16 @@ def main():
             refuse(f"{out} exists and stays as it is; give another --out")
     method, temperature, members, weights, data = read_record(options.record, options.method)
 
+    if os.environ.setdefault("KERAS_BACKEND", "tensorflow") != "tensorflow":
+        refuse("only TensorFlow computes in float64 and writes .onnx; leave KERAS_BACKEND out, any member will do")
     images = test_images(data)
     try:
         import keras
-    except (ImportError, ValueError) as error:
-        refuse(f"Keras or its backend is missing ({error}); install requirements.txt")
-    if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
+    except ImportError as error:
+        refuse(f"TensorFlow or Keras is missing ({error}); install requirements.txt")
 
-        tf.config.set_visible_devices([], "GPU")  # which rounds more coarsely than LIMITS
-    elif any(out.suffix == ".onnx" for out in options.out):
-        refuse(f"KERAS_BACKEND = {keras.backend.backend()!r}: only TensorFlow's models can be written as .onnx")
+    tf.config.set_visible_devices([], "GPU")  # which rounds more coarsely than LIMITS
     for name in ("root", "tensorflow", "tf2onnx"):  # tf2onnx warns in the name of root, too
         logging.getLogger(name).setLevel(logging.ERROR)
     pixels, parts, outputs = None, [], []

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # as the scripts have it
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # as the scripts have it, like the next
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import keras
 
@@ -51,6 +52,27 @@ def load_script(script, **settings):
         assert hasattr(module, name), f"{script} has no setting {name}"
         setattr(module, name, value)
     return module
+
+
+def write_small_script(path, dropout=0.0):
+    """Write 4.ResNet/resnet.py to `path` with a network in place of its own that compiles in a second; for tests of the
+    block that all scripts share."""
+    text = (ROOT / "4.ResNet/resnet.py").read_text()
+    before, network = text.split("# Network\n")
+    small = f"""# Network
+def build_model(shape, classes, mean, variance):
+    inputs = keras.Input(shape)
+    x = layers.Normalization(mean=mean, variance=variance, dtype="float32")(inputs)
+    x = layers.Conv2D(8, 4, 4, use_bias=False, kernel_regularizer=keras.regularizers.L2(WEIGHT_DECAY / 2))(x)
+    x = layers.Dropout({dropout})(layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x)))
+    outputs = layers.Dense(classes, activation="softmax", dtype="float32")(layers.Flatten()(x))
+    return keras.Model(inputs, outputs)
+
+
+"""
+    line = "# From here on as in 4.ResNet/resnet.py"
+    path.write_text(before + small + line + network.split(line)[1])
+    return path
 
 
 @pytest.fixture(autouse=True)
