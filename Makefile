@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: setup demo test lint
+.PHONY: setup demo backends test lint
 .DELETE_ON_ERROR:
 
 # TensorFlow's extra and-cuda is CUDA and cuDNN, which nothing but an NVIDIA GPU has a use for
@@ -38,6 +38,18 @@ demo: setup
 	@echo; echo "Pictures: demo/runs/*/curves.png, demo/*/ensemble.png; and a page of all: demo/compare/report.html"
 
 once = { [ -f runs/$(1)/run.json ] || $(BIN)/python $(2) --data digits --precision float32 --run $(1); }
+
+# The same network trained on each backend, in demo/backends/; then the three models vote, on TensorFlow
+backends: .venv/installed-dev
+	@echo "Installing PyTorch into .venv, some minutes ..."
+	@$(PIP_INSTALL) -r requirements-backends.txt
+	@mkdir -p demo/backends
+	cd demo/backends && export KERAS_BACKEND=tensorflow && $(call on_backend,tensorflow)
+	cd demo/backends && export KERAS_BACKEND=jax && $(call on_backend,jax)
+	cd demo/backends && export KERAS_BACKEND=torch && $(call on_backend,torch)
+	cd demo/backends && $(BIN)/python ../../ensemble/voting.py runs/*/model.h5 --out voting
+
+on_backend = $(call once,$(1),../../4.ResNet/resnet.py --epochs 5 --depth 8 --batch-size 32 --schedule cosine)
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

@@ -320,7 +320,7 @@ def gpus():
 
         found = [device for device in jax.devices() if device.platform == "gpu"]
         return [(gpu.device_kind, tuple(map(int, re.findall(r"\d+", gpu.compute_capability)))) for gpu in found]
-    from torch import cuda  # one, since Keras spreads nothing with PyTorch
+    from torch import cuda  # one: Keras cannot spread PyTorch
 
     return [(cuda.get_device_name(), cuda.get_device_capability())] if cuda.is_available() else []
 
@@ -348,7 +348,12 @@ def all_devices():
         devices = keras.distribution.list_devices()
         if len(devices) > 1:
             return keras.distribution.DataParallel(devices=devices).scope(), len(devices)
-    return nullcontext(), 1  # Keras spreads nothing with PyTorch
+    if BACKEND == "torch":
+        from torch import cuda
+
+        if cuda.device_count() > 1:
+            print(f"PyTorch takes one of {cuda.device_count()} GPUs; TensorFlow and JAX take all", file=sys.stderr)
+    return nullcontext(), 1
 
 
 def warn_of_idle_gpu():

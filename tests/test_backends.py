@@ -241,24 +241,40 @@ def test_a_run_is_not_resumed_on_another_backend(run, refused, tmp_path, monkeyp
     assert "backend was tensorflow, is jax" in refused(script, *QUICK, "--run", "a")
 
 
-@pytest.mark.parametrize(("answer", "hidden", "told"), [(0, None, True), (9, None, False), (0, "", False)])
-def test_a_gpu_that_the_backend_does_not_see_is_told(answer, hidden, told, run, tmp_path, monkeypatch, backend):
-    """By a stand-in for the driver's nvidia-smi; nobody is told of a GPU that was hidden on purpose."""
-    stand_in = tmp_path / "bin/nvidia-smi"
-    stand_in.parent.mkdir()
-    stand_in.write_text(f"#!/bin/sh\necho a GPU\nexit {answer}\n")
-    stand_in.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{stand_in.parent}{os.pathsep}{os.environ['PATH']}")
-    if hidden is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
-    lines = run("1.LeNet/lenet.py", *QUICK, "--run", "a").stderr.splitlines()
-    package = "tensorflow[and-cuda]" if backend == "tensorflow" else "jax[cuda13]"
-    assert (
-        lines
-        == [
-            f"nvidia-smi finds a GPU, but {backend} does not: this run goes on on the CPU; for the next, "
-            f'pip install "{package}"'
-        ]
-        * told
+@pytest.fixture
+def nvidia_smi(tmp_path, monkeypatch):
+    """A function that puts a stand-in for the driver's nvidia-smi first in the PATH, with this exit status."""
+
+    def with_status(status):
+        stand_in = tmp_path / "bin/nvidia-smi"
+        stand_in.parent.mkdir(exist_ok=True)
+        stand_in.write_text(f"#!/bin/sh\necho a GPU\nexit {status}\n")
+        stand_in.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{stand_in.parent}{os.pathsep}{os.environ['PATH']}")
+
+    return with_status
+
+
+def test_a_gpu_that_the_backend_does_not_see_is_told(backend, nvidia_smi, run, tmp_path):
+    nvidia_smi(0)
+    package = {"tensorflow": "tensorflow[and-cuda]", "jax": "jax[cuda13]"}[backend]
+    assert run("1.LeNet/lenet.py", *QUICK, "--run", "a").stderr == (
+        f"nvidia-smi finds a GPU, but {backend} does not: this run goes on on the CPU; for the next, "
+        f'pip install "{package}"\n'
     )
     assert (tmp_path / "runs/a/run.json").exists()
+
+
+@pytest.mark.parametrize("hidden", ["CUDA_VISIBLE_DEVICES=", "CUDA_VISIBLE_DEVICES=-1", "JAX_PLATFORMS=cpu"])
+def test_nobody_is_told_of_a_gpu_that_is_hidden_or_is_not_there(hidden, nvidia_smi, capfd, monkeypatch):
+    script = load_script("1.LeNet/lenet.py")
+    nvidia_smi(9)
+    script.warn_of_idle_gpu()
+    nvidia_smi(0)
+    with monkeypatch.context() as patch:
+        patch.setenv(*hidden.split("="))
+        script.warn_of_idle_gpu()
+    assert capfd.readouterr() == ("", "")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # as a cluster sets it
+    script.warn_of_idle_gpu()
+    assert "nvidia-smi finds a GPU" in capfd.readouterr().err
