@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import ROOT, SCRIPTS, load_script, run_script
+from conftest import ROOT, SCRIPTS, load_script, run_script, write_small_script
 from sklearn.metrics import accuracy_score
 
 FEW = ("--limit", 128, "--batch-size", 64)
@@ -273,10 +273,10 @@ runpy.run_path(script, run_name="__main__")
 def test_a_run_killed_again_and_again_ends_as_an_unbroken_one(run, tmp_path):
     """fsync comes between writing beside and renaming: kill -9 there, in backups, histories and results."""
     every = ("--augment", "flip,shift,rotate,cutout,mixup,cutmix", "--select", "best")
-    command = ("--data", "digits", "--epochs", 3, "--depth", 8, *every, "--schedule", "plateau", "--patience", 1)
-    run("4.ResNet/resnet.py", *command, "--run", "unbroken")
+    command = ("--data", "digits", "--epochs", 3, *every, "--schedule", "plateau", "--patience", 1)
+    script = write_small_script(tmp_path / "small.py", dropout=0.3)
+    run(script, *command, "--run", "unbroken")
     (tmp_path / "killed_at.py").write_text(KILLED_AT)
-    script = ROOT / "4.ResNet/resnet.py"
     folder = tmp_path / "runs" / "broken"
     # the first history; the second; the second backup; the model (after the last epoch's two files); the record
     for moment, epochs_kept in ((1, None), (3, 1), (2, 1), (5, 3), (4, 3)):
@@ -338,13 +338,13 @@ def test_a_folder_is_trained_in_by_one_process_at_a_time(refused, tmp_path):
 
 
 def test_a_backup_that_cannot_be_used_and_a_folder_that_cannot_be_made_are_one_line(run, refused, tmp_path):
-    command = ("--data", "digits", "--epochs", 2, "--depth", 8, "--run", "a")
+    command = ("--data", "digits", "--epochs", 2, "--run", "a")
     (tmp_path / "killed_at.py").write_text(KILLED_AT)
-    script, backup = ROOT / "4.ResNet/resnet.py", tmp_path / "runs/a/backup.npz"
+    script, backup = write_small_script(tmp_path / "small.py"), tmp_path / "runs/a/backup.npz"
     run(tmp_path / "killed_at.py", 3, script, *command, status=-signal.SIGKILL)
     whole = backup.read_bytes()
-    edited = tmp_path / "resnet.py"
-    edited.write_text(script.read_text().replace("(16, 32, 64)", "(16, 32, 48)"))
+    edited = tmp_path / "edited.py"
+    edited.write_text(script.read_text().replace("Conv2D(8,", "Conv2D(9,"))
     for content, with_script in ((whole[:-100], script), (b"", script), (whole, edited)):
         backup.write_bytes(content)
         line = refused(with_script, *command)
