@@ -3,13 +3,10 @@
 import copy
 import hashlib
 import json
-import os
 import re
 
-import numpy as np
 import pytest
 from conftest import ROOT
-from PIL import Image
 
 # tools/results.py
 
@@ -459,131 +456,6 @@ def test_results_refuses_a_bad_table(refused, tree, text, message):
     root = tree({"good": RUN}, {"README.md": text})
     assert message in refused("tools/results.py", root, "--fix")
     assert (root / "README.md").read_text() == text
-
-
-# tools/images_to_npz.py
-
-
-@pytest.fixture
-def images(tmp_path):
-    """Write train/ and test/ with random images of two classes; return the folder and {path: pixels}."""
-    generator = np.random.default_rng(0)
-    pixels = {}
-    for part, count in (("train", 3), ("test", 2)):
-        for name in ("zebra", "ant"):
-            folder = tmp_path / "images" / part / name
-            folder.mkdir(parents=True)
-            for number in range(count):
-                pixels[folder / f"{number}.png"] = generator.integers(0, 256, (30, 36, 3), dtype=np.uint8)
-    for path, array in pixels.items():
-        Image.fromarray(array).save(path)
-    return tmp_path / "images", pixels
-
-
-def test_images_round_trip(run, images, tmp_path):
-    folder, pixels = images
-    grey = pixels[folder / "train/ant/0.png"][..., 0]
-    Image.fromarray(grey).save(folder / "train/ant/0.png")
-    pixels[folder / "train/ant/0.png"] = np.stack([grey] * 3, axis=2)
-    Image.fromarray(grey).save(folder / "train/ant/3.JPG", quality=90)
-    with Image.open(folder / "train/ant/3.JPG") as jpeg:
-        pixels[folder / "train/ant/3.JPG"] = np.stack([np.asarray(jpeg)] * 3, axis=2)
-    sided = Image.fromarray(pixels[folder / "train/zebra/1.png"].swapaxes(0, 1)[::-1])  # turned by a quarter
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be shown turned back
-    sided.save(folder / "train/zebra/1.png", exif=exif)
-    few_colours = Image.fromarray(pixels[folder / "test/zebra/1.png"]).quantize(8)
-    few_colours.save(folder / "test/zebra/1.png")
-    pixels[folder / "test/zebra/1.png"] = np.asarray(few_colours.convert("RGB"))
-    (folder / "train/ant/notes.txt").write_text("left out")
-    (folder / "train/.hidden").mkdir()
-
-    done = run("tools/images_to_npz.py", folder, "made.npz")
-    assert f"{folder / 'train'}: left out, being no .png, .jpg, .jpeg: 1\n" in done.stdout
-    assert "made.npz: 7 training and 4 test images of 36x30 pixels\n2 classes: ant, zebra\n" in done.stdout
-    with np.load(tmp_path / "made.npz", allow_pickle=False) as made:
-        assert sorted(made.files) == ["classes", "x_test", "x_train", "y_test", "y_train"]
-        assert made["classes"].tolist() == ["ant", "zebra"]
-        for part, labels in (("train", [0] * 4 + [1] * 3), ("test", [0, 0, 1, 1])):
-            expected = [pixels[path] for path in sorted(pixels) if path.parent.parent.name == part]
-            x, y = made[f"x_{part}"], made[f"y_{part}"]
-            assert (x.dtype, y.dtype) == (np.uint8, np.int64)
-            assert np.array_equal(x, np.stack(expected)) and y.tolist() == labels
-    assert not list(tmp_path.glob("unfinished-*"))
-
-
-def test_classes_that_are_numbers_keep_their_order(run, tmp_path):
-    for part in ("train", "test"):
-        for name in ("10", "2", "0"):
-            folder = tmp_path / "images" / part / name
-            folder.mkdir(parents=True)
-            Image.new("RGB", (28, 28), (int(name), 0, 0)).save(folder / "a.png")
-    run("tools/images_to_npz.py", "images", "made.npz")
-    with np.load(tmp_path / "made.npz") as made:
-        assert made["classes"].tolist() == ["0", "2", "10"] and made["x_test"][:, 0, 0, 0].tolist() == [0, 2, 10]
-
-
-def empty(folder):
-    for path in sorted(folder.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-
-
-def wrong_size(folder, *, everywhere, size):
-    for path in sorted(folder.rglob("*.png")) if everywhere else [folder / "test/zebra/1.png"]:
-        Image.new("RGB", size).save(path)
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (lambda folder: (folder / "test").rename(folder / "tests"), "there is no folder {folder}/test"),
-        (lambda folder: (folder / "train").rename(folder / "trains"), "there is no folder {folder}/train"),
-        (lambda folder: empty(folder / "train"), "{folder}/train has no classes"),
-        (lambda folder: (folder / "test/ant").rename(folder / "test/bee"), "{folder}/train has no folder bee"),
-        (lambda folder: (folder / "train/bee").mkdir(), "{folder}/train/bee has no .png, .jpg, .jpeg images"),
-        (lambda folder: empty(folder / "test/ant"), "{folder}/test/ant has no .png, .jpg, .jpeg images"),
-        (
-            lambda folder: (folder / "train/bee").mkdir() or Image.new("L", (36, 30)).save(folder / "train/bee/1.png"),
-            "{folder}/test has no folder bee",
-        ),
-        (
-            lambda folder: (folder / "train/ant/1.png").write_bytes(b"no image"),
-            "{folder}/train/ant/1.png cannot be read as an image",
-        ),
-        (
-            lambda folder: os.truncate(folder / "test/ant/1.png", 900),
-            "{folder}/test/ant/1.png cannot be read as an image",
-        ),
-        (
-            lambda folder: Image.new("I;16", (36, 30)).save(folder / "test/ant/1.png"),
-            "{folder}/test/ant/1.png has more than 8 bits a channel",
-        ),
-        (
-            lambda folder: wrong_size(folder, everywhere=False, size=(30, 36)),
-            "{folder}/test/zebra/1.png is 30x36 pixels, but {folder}/train/ant/0.png is 36x30",
-        ),
-        (
-            lambda folder: wrong_size(folder, everywhere=True, size=(27, 40)),
-            "{folder}/train/ant/0.png is 27x40 pixels; resize all images to 28x28 or more",
-        ),
-    ],
-)
-def test_bad_images_are_refused(refused, images, tmp_path, spoil, message):
-    folder, _ = images
-    spoil(folder)
-    assert message.format(folder=folder) in refused("tools/images_to_npz.py", folder, "made.npz")
-    assert [path.name for path in tmp_path.iterdir()] == ["images"]
-
-
-def test_bad_output_names_are_refused(refused, images, tmp_path):
-    folder, _ = images
-    (tmp_path / "there.npz").write_text("precious")
-    assert "there.npz exists" in refused("tools/images_to_npz.py", folder, "there.npz")
-    assert (tmp_path / "there.npz").read_text() == "precious"
-    assert "made.zip does not end in .npz" in refused("tools/images_to_npz.py", folder, "made.zip")
-    assert "there is no folder gone" in refused("tools/images_to_npz.py", folder, "gone/made.npz")
-    assert "arguments are required: out" in refused("tools/images_to_npz.py", folder)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "there.npz"]
 
 
 # This repository
