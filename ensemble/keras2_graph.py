@@ -21,6 +21,7 @@ from keras2_layers import (
 from keras2_operations import operate
 
 OPERATIONS = ("TFOpLambda", "SlicingOpLambda")
+SCALE_LAYERS = ("CustomScaleLayer", "Custom>CustomScaleLayer")  # of InceptionResNetV2 in Keras Applications
 CONSTANT = "_CONSTANT_VALUE"
 
 
@@ -108,15 +109,16 @@ class Builder:
     # Layers
     def part(self, spec):
         """Return the Part of a layer or model, or raise Keras2Error."""
-        check_origin(spec)
         kind, config = RENAMED.get(spec["class_name"], spec["class_name"]), config_of(spec)
+        if kind not in SCALE_LAYERS:
+            check_origin(spec)
         part = Part(config.get("name", kind), config.get("trainable", True))
         if kind in MODELS:
             part.parts = [self.part(layer) for layer in config["layers"] if layer["class_name"] != "InputLayer"]
             part.call = functools.partial(self.chain, part) if kind == "Sequential" else self.graph(config, part.parts)
         elif kind in OPERATIONS:
             part.call = functools.partial(self.operation, config)
-        elif kind == "CustomScaleLayer":
+        elif kind in SCALE_LAYERS:
             part.call = functools.partial(self.scaled_sum, config)
         elif kind in ("TimeDistributed", "Bidirectional"):
             self.wrap(part, kind, config)

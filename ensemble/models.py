@@ -163,8 +163,8 @@ def load_model(path, output=None):
             finally:
                 keras.backend.clear_session()
             model = read_model(path, version, make_variables=True)
-        for layer in model._flatten_layers():  # those that compute with what they make of their weights
-            if hasattr(layer, "finalize_state"):
+        for layer in model._flatten_layers():
+            if isinstance(layer, keras.layers.Normalization):  # computes with what it once made of its weights
                 layer.finalize_state()
         return with_one_output(model, path, output)
     except RefusedError:
