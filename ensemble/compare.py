@@ -14,6 +14,7 @@ import sys
 import time
 
 import numpy as np
+from forms import read_forms
 from measures import (
     best_temperature,
     brier_score,
@@ -39,7 +40,7 @@ from members import (
     write_result,
 )
 from methods import FOLDS, WeightedMean, duality_gap, make_folds, methods_for
-from models import RefusedError, read_forms
+from models import RefusedError
 from predict import class_names
 from report import Comparison, print_tables, write_files
 from weighted_mean import contest_count

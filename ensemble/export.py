@@ -16,22 +16,21 @@ import argparse
 import functools
 import json
 import logging
-import math
 import os
-import re
 import sys
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from measures import LEAST, tempered
+from assemble import add_member, form_of, in_float32, operations, pool, read_outputs
+from forms import PADDED, model_inputs, taken_by
+from measures import tempered
 from members import file_hash, load_images, refuse, written_whole
 from methods import WeightedMean, geometric_mean
-from models import Form, RefusedError, load_model, refusing, unusable
+from models import RefusedError, load_model, refusing, unusable
 
 LIMITS = {".keras": 1e-6, ".h5": 1e-6, ".onnx": 1e-5}  # of the difference to the members' own predictions
 IMAGES = 100  # that it is measured on
-EXACT = {"dtype": "float64"}  # what combines the members: float32 would round too much, and TF32 more
 
 
 # The record
@@ -92,189 +91,25 @@ def test_images(data):
         return None
 
 
-def in_float32(model):
-    """Return a model of mixed precision as one that computes in float32, as ONNX and all devices can; others as is."""
-    import keras
-
-    config = model.to_json()
-    changed = re.sub(r'"(mixed_)?b?float16"', '"float32"', config)
-    if changed == config:
-        return model
-    same = keras.models.model_from_json(changed)
-    same.set_weights(model.get_weights())
-    for layer in same._flatten_layers():
-        finalize(layer)
-    return same
-
-
-def finalize(layer):
-    """Let a Normalization that was adapted take its new weights."""
-    if hasattr(layer, "finalize_state"):
-        layer.finalize_state()
-
-
-def form_of(member):
-    """Return how a member of a record is fed and read, as a Form."""
-    return Form.from_json(json.dumps(member.get("form", {})))
-
-
 def predict(model, member, images):
-    """Return a member's probabilities for uint8 images, float64 (n, classes), and whether its outputs are logits."""
+    """Return a member's probabilities for uint8 images, float64 (n, classes), and what its outputs are."""
     form = form_of(member)
-    outputs = model.predict_on_batch(form.feed(images)[..., : model.input_shape[-1]])
+    outputs = model.predict_on_batch(model_inputs(model, member["path"], images, form))
     probabilities, kind = form.read(outputs, member["path"])
-    return probabilities.astype(np.float64), kind == "logits"
+    return probabilities.astype(np.float64), kind
+
+
+def random_images(model, member):
+    """Return IMAGES uint8 images of random pixels, (n, height, width, 3), of the size that a member is given."""
+    taken, form = taken_by(model, member["path"]), form_of(member)
+    size = (PADDED, PADDED) if form.resize or form.size else (taken.height or PADDED, taken.width or PADDED)
+    return np.random.default_rng(0).integers(256, size=(IMAGES, *size, 3)).astype(np.uint8)
 
 
 def combine(method, parts, weights, temperature):
     """Return what a method makes of the members' probabilities, float64 (members, n, classes): float64 (n, classes)."""
     pooled = geometric_mean(parts) if method == "geometric mean" else WeightedMean(weights)(parts)
     return pooled if temperature is None else tempered(pooled, temperature)
-
-
-# The members in one model
-def copy_onto(x, model, name, copies):
-    """Return the output of copies of a model's layers on the Keras tensor x; their names begin with `name`.
-
-    copies: where each layer and its copy are kept, {id: (layer, copy)}. Models inside the model are taken apart, so
-    that every layer is one of the whole.
-    """
-    import keras
-
-    def copy(layer):
-        if isinstance(layer, keras.Model):
-            return lambda inputs, **_: copy_onto(inputs, layer, f"{name}_{layer.name}", copies)
-        if id(layer) not in copies:
-            config = layer.get_config() | {"name": f"{name}_{layer.name}"}
-            copies[id(layer)] = layer, type(layer).from_config(config)
-        return copies[id(layer)][1]
-
-    if isinstance(model, keras.Sequential):
-        return functools.reduce(lambda inputs, layer: copy(layer)(inputs), model.layers, x)
-    inputs = keras.tree.map_structure(lambda _: x, model.input)
-    return keras.tree.flatten(model._run_through_graph(inputs, copy))[0]
-
-
-def scale(x, factor, offset=0.0):
-    from keras import layers
-
-    return layers.Rescaling(factor, offset, **EXACT)(x)
-
-
-def add(terms):
-    from keras import layers
-
-    return layers.Add(**EXACT)(terms) if len(terms) > 1 else terms[0]
-
-
-def log_of_sum(a, b):
-    """Return log(exp(a) + exp(b)) = max + log(1 + exp(min - max)) of Keras tensors, as one."""
-    from keras import layers
-
-    most, least = layers.Maximum(**EXACT)([a, b]), layers.Minimum(**EXACT)([a, b])
-    rest = layers.Activation("softplus", dtype="float32")  # from 0 to log 2; onnxruntime has no other
-    return add([most, rest(layers.Subtract(**EXACT)([least, most]))])
-
-
-def log_softmax(logits):
-    from keras import layers
-
-    return layers.Activation("log_softmax", **EXACT)(logits)
-
-
-def logarithms(output, path, cut):
-    """Return the logarithms of a model's probabilities, this output, as a Keras tensor, or refuse the model.
-
-    They are taken from the logits of the softmax at its end, or of the softmaxes whose average it gives, as with
-    TEST_FLIP. cut: the layers, by id, whose softmax is off already, as it is in a layer with two outputs.
-    """
-    import keras
-
-    last, node, _ = output._keras_history
-    inputs = last._inbound_nodes[node].input_tensors
-    if isinstance(last, keras.layers.Average):
-        terms = [logarithms(each, path, cut) for each in inputs]
-        return scale(functools.reduce(log_of_sum, terms), 1.0, -math.log(len(terms)))
-    if isinstance(last, keras.layers.Softmax):
-        return log_softmax(inputs[0])
-    if getattr(last, "activation", None) is keras.activations.softmax:
-        last.activation = keras.activations.linear
-        cut.add(id(last))
-    if id(last) in cut:
-        return log_softmax(output)
-    raise RefusedError(
-        f"{path} does not end in a softmax: a temperature or a geometric mean needs its logits. Leave it out, or take "
-        "the record of voting.py or weighted_mean.py, which have no temperature"
-    )
-
-
-def take(x, places, name=None):
-    """Return these places of the last axis of a Keras tensor, in this order, as one."""
-    from keras import layers
-
-    layer = layers.Dense(len(places), use_bias=False, name=name, **EXACT)
-    taken = layer(x)
-    layer.set_weights([np.eye(x.shape[-1])[:, places]])
-    return taken
-
-
-def add_member(pixels, model, member, name):
-    """Return a member's outputs as a Keras tensor made from that of the pixels.
-
-    Its layers have names that begin with `name`: those that Keras gives start anew with every model that is loaded.
-    """
-    from keras import layers
-
-    form, x, copies = form_of(member), pixels, {}
-    if form.scale != Form.scale:
-        x = layers.Rescaling(form.scale, name=f"{name}_scale")(x)
-    if (form.mean, form.std) != (Form.mean, Form.std):
-        variance = np.array(form.std, np.float32).astype(np.float64) ** 2  # whose root is exactly std again
-        x = layers.Normalization(mean=form.mean, variance=variance.tolist(), name=f"{name}_colours")(x)
-    if model.input_shape[-1] == 1:
-        x = take(x, [0], f"{name}_one_channel")
-    x = copy_onto(x, model, name, copies)
-    for layer, copy in copies.values():
-        if layer.weights:
-            copy.set_weights(layer.get_weights())
-        finalize(copy)
-    return x
-
-
-def read_outputs(x, member, logits, as_logarithms):
-    """Return a member's probabilities, or their logarithms, as a Keras tensor made from that of its outputs."""
-    from keras import layers
-
-    if as_logarithms:
-        x = log_softmax(x) if logits else logarithms(x, member["path"], set())
-    elif logits:
-        x = layers.Softmax(**EXACT)(x)
-    order = form_of(member).class_order
-    return x if order in (None, tuple(range(x.shape[-1]))) else take(x, np.argsort(order))
-
-
-def pool(outputs, method, weights, temperature):
-    """Return the ensemble's probabilities as a Keras tensor, from the members' or, at a temperature, their logarithms.
-
-    Keras has no layer for a logarithm, so they are taken from the logits, and stay logarithms.
-    """
-    from keras import layers
-
-    def surprise(logarithm):
-        """-log(max(p, LEAST))"""
-        return layers.ReLU(max_value=-math.log(LEAST), **EXACT)(scale(logarithm, -1.0))
-
-    if temperature is None:
-        x = add([scale(output, weight) for output, weight in zip(outputs, weights, strict=True)])
-    else:
-        if method == "geometric mean":
-            means = add([scale(surprise(output), -weight) for output, weight in zip(outputs, weights, strict=True)])
-            x = log_softmax(means)
-        else:
-            terms = [scale(output, 1.0, math.log(weight)) for output, weight in zip(outputs, weights, strict=True)]
-            x = functools.reduce(log_of_sum, terms)
-        x = layers.Softmax(**EXACT)(scale(surprise(x), -1 / temperature))
-    return layers.Activation("linear", name="probabilities", dtype="float32")(x)
 
 
 # The file
@@ -364,25 +199,31 @@ def main():
     tf.config.set_visible_devices([], "GPU")  # which rounds more coarsely than LIMITS
     for name in ("root", "tensorflow", "tf2onnx"):  # tf2onnx warns in the name of root, too
         logging.getLogger(name).setLevel(logging.ERROR)
-    pixels, parts, outputs = None, [], []
+    models = []
     for number, member in enumerate(members, start=1):
         print(f"member {number} of {len(members)}: {member['path']}", flush=True)
+        models.append(load_model(Path(member["path"]), form_of(member).output))
+        found = operations(models[-1])
+        if found and any(out.suffix == ".h5" for out in options.out):
+            raise RefusedError(
+                f"{member['path']} has operations in its graph ({', '.join(found)}), which Keras cannot read back from "
+                "an .h5 file: leave out the .h5"
+            )
+    if images is None:
+        print(f"{data} cannot be loaded here; images of random pixels take its place")
+        images = random_images(models[0], members[0])
+    pixels, parts, outputs = keras.Input(images.shape[1:], name="pixels"), [], []
+    for number, (model, member) in enumerate(zip(models, members, strict=True), start=1):
         try:
-            model = load_model(Path(member["path"]))
-            if images is None:
-                print(f"{data} cannot be loaded here; images of random pixels take its place")
-                shape = (IMAGES, *(size or 32 for size in model.input_shape[1:3]), 3)
-                images = np.random.default_rng(0).integers(256, size=shape).astype(np.uint8)
-            if pixels is None:
-                pixels = keras.Input(images.shape[1:], name="pixels")
             plain = in_float32(model)
-            probabilities, logits = predict(plain, member, images)
+            probabilities, kind = predict(plain, member, images)
             if plain is not model:
                 change = abs(predict(model, member, images)[0] - probabilities).max()
                 print(
-                    f"it is of mixed precision; float32, which it gets here, changes its probabilities by {change:.1g}"
+                    f"{member['path']}: it is of mixed precision; float32, which it gets here, changes its "
+                    f"probabilities by {change:.1g}"
                 )
-            outputs.append((add_member(pixels, plain, member, f"member_{number}"), member, logits))
+            outputs.append((add_member(pixels, plain, member, f"member_{number}"), member, kind))
         except RefusedError:
             raise
         except Exception as error:  # whatever a foreign file makes Keras raise

@@ -32,16 +32,8 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 
 from common import refuse, written_whole
-from models import (
-    Form,
-    RefusedError,
-    add_form_options,
-    as_probabilities,
-    load_model,
-    model_inputs,
-    refusing,
-    usable,
-)
+from forms import Form, add_form_options, are_probabilities, finite, fit_images, model_inputs, softmax, taken_by
+from models import RefusedError, check_name, load_model, refusing, usable
 
 matplotlib.rcParams["text.parse_math"] = False  # a name may have a $ in it
 
@@ -138,10 +130,11 @@ def kept_predictions(path, model, data, hold_out, form=None):
                 kept = {key: arrays[key] for key in arrays.files}
             kept |= {key: str(kept[key]) for key in ("model", "data", "split")}
             if own:
-                kept |= {"form": Form(), "outputs": "probabilities", "parameters": None}
+                kept |= {"form": Form(), "outputs": "probabilities", "parameters": None, "size": ()}
             else:
                 kept |= {"form": Form.from_json(str(kept["form"])), "outputs": str(kept["outputs"])}
                 kept["parameters"] = int(kept["parameters"])
+                kept["size"] = tuple(kept["size"].tolist()) if "size" in kept else ()
             for part in PARTS:
                 outputs, labels = kept[f"{part}_probabilities"], kept[f"{part}_labels"]
                 if labels.shape != outputs.shape[:1] or not 0 <= labels.min() <= labels.max() < outputs.shape[1]:
@@ -159,7 +152,8 @@ def kept_predictions(path, model, data, hold_out, form=None):
             and form in (None, kept["form"])
         ):
             for part in PARTS:
-                kept[f"{part}_probabilities"] = as_probabilities(kept[f"{part}_probabilities"], file)
+                outputs = finite(kept[f"{part}_probabilities"], file)
+                kept[f"{part}_probabilities"] = outputs if are_probabilities(outputs) else softmax(outputs)
             return kept
     return None
 
@@ -229,18 +223,18 @@ def predict(path, model_hash, data, hold_out, form):
     import keras
 
     x = np.concatenate([images[part][0] for part in PARTS])
-    model = load_model(path)
+    model = load_model(path, form.output)
     with usable(path):
-        taken, given = model.input_shape, model.output_shape
-        fits = len(taken) == 4 and all(size in (None, own) for size, own in zip(taken[1:3], x.shape[1:3], strict=True))
-        if not fits or taken[3] not in (None, 1, 3):
-            raise RefusedError(f"{path} takes inputs of shape {taken}; the images of {data} are {(None, *x.shape[1:])}")
-        if given != (None, classes):
-            needed = (None, classes)
+        form = fit_images(model, path, x, form, original_size(data))
+        given = model.output_shape
+        if given != (None, classes) and (given, classes) != ((None, 1), 2):
+            needed = f"{(None, classes)}{' or (None, 1)' if classes == 2 else ''}"
             raise RefusedError(f"{path} gives outputs of shape {given}; {data}, of {classes} classes, needs {needed}")
-        starts = progress(range(0, len(x), BATCH), f"{path}: predicting")
+        more = 1 if form.resize is None else warn_of_resizing(path, model, x.shape[1:3], form.resize)
+        batch = max(1, int(BATCH / max(1, more)))
+        starts = progress(range(0, len(x), batch), f"{path}: predicting")
         outputs = [
-            model.predict_on_batch(model_inputs(model, path, x[start : start + BATCH], form)) for start in starts
+            model.predict_on_batch(model_inputs(model, path, x[start : start + batch], form)) for start in starts
         ]
     parameters = model.count_params()
     del model
@@ -253,15 +247,41 @@ def predict(path, model_hash, data, hold_out, form):
         **{f"{part}_labels": images[part][1] for part in PARTS},
         "model": model_hash,
         "outputs": kind,
+        "size": form.size or (),
         "parameters": parameters,
         **known,
     }
     try:
         with written_apart(path.with_name(f"{path.name}.predictions.npz")) as file:
-            np.savez(file, form=form.to_json(), **predictions)
+            np.savez(file, form=dataclasses.replace(form, size=None).to_json(), **predictions)
     except OSError as error:
         print(f"{path}: its predictions are not kept beside it: {error.strerror}")
     return predictions | {"form": form}
+
+
+def original_size(data):
+    """Return height and width of the images of DATA before 4.ResNet/resnet.py gave them black borders, or None."""
+    if data in ("mnist", "fashion_mnist"):
+        return 28, 28
+    try:
+        with np.load(data) as file:
+            return file["x_test"].shape[1:3]
+    except Exception:  # a data set of scikit-learn or Keras, or a file that is no longer there
+        return None
+
+
+def warn_of_resizing(path, model, size, method):
+    """Say what resizing images of this size costs; return how many times the pixels a model then computes with."""
+    taken = taken_by(model, path)
+    more = taken.height * taken.width / (size[0] * size[1])
+    if more != 1:
+        cost = f"{more:.0f} times the pixels to compute with, and no more detail" if more > 1 else "detail is lost"
+        print(
+            f"{Path(sys.argv[0]).name}: {path} gets images resized from {size[0]}x{size[1]} to "
+            f"{taken.height}x{taken.width}, {method}: {cost}",
+            file=sys.stderr,
+        )
+    return more
 
 
 def load_members(paths, data=None, hold_out=None, forms=None, skip_refused=False):
@@ -291,7 +311,8 @@ def load_members(paths, data=None, hold_out=None, forms=None, skip_refused=False
             }
             labels = {part: predictions[f"{part}_labels"] for part in PARTS}
             parameters = run["parameters"] if run["model"] == model else predictions["parameters"]
-            form = predictions["form"].record(predictions["outputs"], probabilities["test"].shape[1])
+            form = dataclasses.replace(predictions["form"], size=tuple(predictions["size"]) or None)
+            form = form.record(predictions["outputs"], probabilities["test"].shape[1])
             member = Member(
                 path,
                 model,
@@ -316,10 +337,7 @@ def load_members(paths, data=None, hold_out=None, forms=None, skip_refused=False
 
 def find_predictions(path, data, hold_out, form):
     """Return the predictions kept beside a model or None, its hash, what to predict it with, and its run."""
-    if not path.is_file():
-        raise RefusedError(f"there is no file {path}")
-    if path.suffix not in (".h5", ".keras"):
-        raise RefusedError(f"{path} is no model: its name must end in .h5 or .keras")
+    check_name(path)
     run = read_run(path)
     source = {
         "data": run["settings"].get("DATA") if data is None else data,
@@ -390,10 +408,11 @@ def measure_seconds(member):
     import keras
 
     x = np.resize(images["test"][0], (1000, *images["test"][0].shape[1:]))  # fewer are repeated
-    model = load_model(member.path)
+    form = Form.from_json(json.dumps(member.form or {}))
+    model = load_model(member.path, form.output)
     rounds = []
     with usable(member.path):
-        x = model_inputs(model, member.path, x, Form()).astype(np.float32)
+        x = model_inputs(model, member.path, x, form).astype(np.float32)
         batches = [x[start : start + BATCH] for start in range(0, len(x), BATCH)]
         model.predict_on_batch(batches[0])
         for _ in progress(range(ROUNDS), f"{member.path}: measuring its speed"):

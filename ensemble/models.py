@@ -1,28 +1,27 @@
-"""Model files of any origin: how a model is fed and read, opened, and refused.
+"""Model files of any origin: opened, or refused in one line.
 
-What members.py, predict.py and export.py share. Neither TensorFlow nor Keras is imported before the first model is
-loaded.
+What the commands of ensemble/ share. Neither TensorFlow nor Keras is imported before the first model is loaded.
 """
 
-import dataclasses
 import json
 import logging
 import re
-import shutil
 import sys
-import tempfile
 import warnings
 import zipfile
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
-import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 
 from common import refuse
+from keras2 import load_keras2
+from keras2_layers import Keras2Error
+
+SUFFIXES = (".h5", ".keras")
+SIGNATURES = {b"\x89HDF": ".h5", b"PK\x03\x04": ".keras"}  # the first bytes of HDF5 and zip files
 
 
 class RefusedError(Exception):
@@ -40,218 +39,29 @@ def refusing(skip):
         print(f"{Path(sys.argv[0]).name}: left out: {error}", file=sys.stderr)
 
 
-# How a model is fed and read
-@dataclass(frozen=True)
-class Form:
-    """How a model is fed and read: it takes (scale * x - mean) / std for pixels x from 0 to 255.
-
-    mean, std: of the three colours; class_order: the model's classes, as numbers of the data's (None: the same);
-    outputs: "probabilities" or "logits" (None: found out).
-    """
-
-    scale: float = 1.0
-    mean: tuple = (0.0, 0.0, 0.0)
-    std: tuple = (1.0, 1.0, 1.0)
-    class_order: tuple | None = None
-    outputs: str | None = None
-
-    @classmethod
-    def from_json(cls, text):
-        """Return the form that to_json wrote."""
-        fields = json.loads(text)
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
-
-    def to_json(self):
-        return json.dumps(dataclasses.asdict(self))
-
-    def feed(self, pixels):
-        """Return uint8 (n, height, width, 3) as the model takes them: as they are, or float32."""
-        if (self.scale, self.mean, self.std) == (Form.scale, Form.mean, Form.std):
-            return pixels
-        scale, mean, std = (np.float32(value) for value in (self.scale, self.mean, self.std))
-        return (scale * pixels - mean) / std
-
-    def read(self, outputs, path):
-        """Return a model's outputs, float (n, classes), as probabilities of the data's classes, float32.
-
-        Returns as well what they were, "probabilities" or "logits".
-        """
-        outputs = outputs.astype(np.float32)  # from bfloat16, for one
-        kind = self.outputs or ("probabilities" if are_probabilities(outputs) else "logits")
-        if self.outputs is None and kind == "logits" and 0 <= outputs.min() <= outputs.max() <= 1:
-            raise RefusedError(
-                f"{path} gives numbers from 0 to 1 that do not sum to 1; if logits, give --outputs logits"
-            )
-        if kind == "probabilities" and not are_probabilities(outputs) and np.isfinite(outputs).all():
-            raise RefusedError(
-                f"{path} gives no probabilities: a row is negative or does not sum to 1; give --outputs logits"
-            )
-        order = range(outputs.shape[1]) if self.class_order is None else self.class_order
-        if len(order) != outputs.shape[1]:
-            raise RefusedError(f"{path} has {outputs.shape[1]} classes; its --class-order names {len(order)}")
-        return as_probabilities(outputs, path, kind)[:, np.argsort(order)], kind
-
-    def record(self, kind, classes):
-        """Return what ensemble.json says of the form, for outputs of that kind; None if it is that of a run here."""
-        order = tuple(range(classes))
-        form = dataclasses.replace(self, class_order=self.class_order or order, outputs=kind)
-        usual = Form(class_order=order, outputs="probabilities")
-        return None if form == usual else json.loads(form.to_json())
-
-
-def are_probabilities(outputs):
-    """Return whether no row of float (n, classes) is negative and all sum to 1, within 1%: bfloat16 is no nearer."""
-    return bool((outputs >= 0).all() and (abs(outputs.sum(axis=1) - 1) <= 0.01).all())
-
-
-def as_probabilities(outputs, path, kind=None):
-    """Return a model's outputs, logits or probabilities, float (n, classes), as probabilities, float32.
-
-    kind: "probabilities" or "logits", which get a softmax; None: found out by are_probabilities.
-    """
-    if not np.isfinite(outputs).all():
-        raise RefusedError(f"{path} predicts NaN or infinity; its weights are damaged, or its training diverged")
-    if kind == "logits" or (kind is None and not are_probabilities(outputs)):
-        powers = np.exp(outputs - outputs.max(axis=1, keepdims=True), dtype=np.float64)
-        outputs = powers / powers.sum(axis=1, keepdims=True)
-    return outputs.astype(np.float32)
-
-
-def model_inputs(model, path, pixels, form):
-    """Return uint8 images (n, height, width, 3) as a model takes them, of one channel if it takes that."""
-    fed = form.feed(pixels)
-    if model.input_shape[-1] != 1:
-        return fed
-    if (fed != fed[..., :1]).any():
-        raise RefusedError(f"{path} takes images of one channel; the three of these differ")
-    return fed[..., :1]
-
-
-# Command line
-def numbers(text, count):
-    """Return the numbers in a text such as 1/255 or 0.5,0.5,0.5: `count` floats, all alike if it has but one."""
-    parts = [part.partition("/") for part in text.split(",")]
-    values = [float(number) / float(divisor or 1) for number, _, divisor in parts]
-    if len(values) not in (1, count) or not np.isfinite(values).all():
-        raise ValueError
-    return tuple(values * (count // len(values)))
-
-
-def positive(values):
-    """Return the numbers, or raise ValueError if one is not above 0."""
-    if min(values) <= 0:
-        raise ValueError
-    return values
-
-
-def permutation(text):
-    """Return the numbers from 0 up in a text such as 2,0,1, or raise ValueError if one is missing."""
-    order = tuple(int(number) for number in text.split(","))
-    if sorted(order) != list(range(len(order))):
-        raise ValueError
-    return order
-
-
-def output_kind(text):
-    """Return the text if it is probabilities or logits, or else raise ValueError."""
-    if text not in ("probabilities", "logits"):
-        raise ValueError
-    return text
-
-
-FORM_OPTIONS = {  # what reads a value, and what the value must be
-    "scale": (lambda text: positive(numbers(text, 1))[0], "a number above 0, such as 1/255"),
-    "mean": (lambda text: numbers(text, 3), "a number, or three: red,green,blue"),
-    "std": (lambda text: positive(numbers(text, 3)), "a number above 0, or three: red,green,blue"),
-    "class_order": (permutation, "each class once, from 0 up, such as 2,0,1"),
-    "outputs": (output_kind, "probabilities or logits"),
-}
-
-
-def add_form_options(parser):
-    """Add to a parser the options that say how models from elsewhere are fed and read."""
-    group = parser.add_argument_group(
-        "models from elsewhere",
-        """\
-A model is given (scale * x - mean) / std for pixels x from 0 to 255. So
-  x / 255                             is  --scale 1/255
-  x / 127.5 - 1                       is  --scale 1/127.5 --mean 1
-  mean and deviation of 0-255 pixels  is  --mean 125,123,114 --std 63,62,67
-  mean and deviation of 0-1 pixels    is  --scale 1/255 --mean 0.491,0.482,0.447 --std 0.247,0.243,0.262
-Each option may be repeated. VALUE is for every model without a run.json beside it (this collection's take raw
-pixels), FILE=VALUE for that one. How a model was fed is kept with its predictions, and holds until one of these options
-is given; then those not given have their defaults.""",
-    )
-    for name, metavar, text in (
-        ("scale", "VALUE", "default: 1"),
-        ("mean", "VALUE", "default: 0"),
-        ("std", "VALUE", "default: 1"),
-        (
-            "class-order",
-            "A,B",
-            "the model's classes in its order, as numbers of the data's: 2,0,1 if its first is the third",
-        ),
-        ("outputs", "KIND", "probabilities or logits (default: found out; probabilities if all rows sum to 1)"),
-    ):
-        group.add_argument(f"--{name}", action="append", default=[], metavar=f"[FILE=]{metavar}", help=text)
-    group.add_argument(
-        "--skip-refused", action="store_true", help="leave out models that are refused, and go on with the rest"
-    )
-
-
-def read_forms(options):
-    """Return {path: Form} of the models that the options of add_form_options are for, or refuse a value."""
-    given = {Path(path): {} for path in options.models}
-    for name, (read, rule) in FORM_OPTIONS.items():
-        for text in sorted(getattr(options, name), key=lambda text: "=" in text):  # what is for one model comes last
-            file, one, value = text.rpartition("=")
-            option = f"--{name.replace('_', '-')} {text}"
-            if one and Path(file) not in given:
-                refuse(f"{option}: {file} is none of the models")
-            try:
-                value = read(value)
-            except (ValueError, ZeroDivisionError):
-                refuse(f"{option}: give {rule}")
-            paths = [Path(file)] if one else [path for path in given if not (path.parent / "run.json").exists()]
-            if not paths:
-                refuse(f"{option}: the models of this collection take raw pixels; if one does not, give FILE=VALUE")
-            for path in paths:
-                given[path][name] = value
-    return {path: Form(**values) for path, values in given.items() if values}
-
-
-# Model files
-# What Keras 2 writes of a layer and Keras 3 does not take; none of it changes a prediction.
-OBSOLETE = {
-    "Conv2DTranspose": ("groups",),
-    "DepthwiseConv2D": ("groups",),
-    "SeparableConv2D": ("groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"),
-    "SpatialDropout2D": ("noise_shape", "trainable"),
-}
-
-
-def mend(config):
-    """Change the configuration of a Keras 2 model or layer, in place, to what Keras 3 reads."""
-    if isinstance(config["config"], list):  # a Sequential before Keras 2.2.3
-        config["config"] = {"name": "sequential", "layers": config["config"]}
-    settings = config["config"]
-    if config["class_name"] == "SyncBatchNormalization":
-        config["class_name"] = "BatchNormalization"
-    for name in OBSOLETE.get(config["class_name"], ()):
-        settings.pop(name, None)
-    if isinstance(settings.get("dtype"), dict):  # a policy of mixed precision
-        settings["dtype"] = settings["dtype"]["config"]["name"]
-    if config["class_name"] != "InputLayer" and "batch_input_shape" in settings:
-        settings["input_shape"] = settings.pop("batch_input_shape")[1:]
-    layers = settings.get("layers", [])
-    for layer in layers:
-        mend(layer)
-    # In Keras 2 the first use of a model inside another has number 1; in Keras 3, that of a Sequential has 0.
-    sequential = {layer["config"]["name"] for layer in layers if layer["class_name"] == "Sequential"}
-    tensors = [tensor for layer in layers for node in layer.get("inbound_nodes", ()) for tensor in node]
-    for tensor in [*tensors, *settings.get("output_layers", ())]:
-        if isinstance(tensor, list) and tensor[0] in sequential:
-            tensor[1] -= 1
+# What a file is
+def check_name(path):
+    """Refuse what is no file, or none whose name says that it is a model."""
+    if path.is_dir() and (path / "saved_model.pb").exists():
+        raise RefusedError(
+            f"{path} is a SavedModel folder, which Keras 3 does not load; load it with the TensorFlow that made it, "
+            "tf.keras.models.load_model, and save it as .h5"
+        )
+    if path.is_dir():
+        raise RefusedError(f"{path} is a folder; give the model file in it")
+    if not path.is_file():
+        raise RefusedError(f"there is no file {path}")
+    try:
+        with path.open("rb") as file:
+            suffix = SIGNATURES.get(file.read(4))
+    except OSError as error:
+        raise RefusedError(f"{path} cannot be read: {error.strerror}") from None
+    if path.suffix not in SUFFIXES:
+        kinds = {".h5": "an HDF5 file", ".keras": "a zip file, as .keras files are"}
+        about = f"it is {kinds[suffix]}: if it is a model, rename it to {path.stem}{suffix}" if suffix else ""
+        raise RefusedError(f"{path} is no model: its name must end in .h5 or .keras" + (about and f"; {about}"))
+    if suffix not in (None, path.suffix):
+        raise RefusedError(f"{path} is in truth a {suffix} file; rename it to {path.stem}{suffix}")
 
 
 def stored_bytes(path, file):
@@ -272,75 +82,141 @@ def stored_bytes(path, file):
     return sum(sizes)
 
 
-def describe_file(path):
-    """Return the version of Keras that saved a model, and in an .h5 file its configuration (else None).
+def check_config(path, file, version):
+    """Refuse an open HDF5 file that holds no model, or one that Keras wrote but does not read."""
+    config = file.attrs.get("model_config")
+    if config is None and ("layer_names" in file.attrs or "layers" in file or "_layer_checkpoint_dependencies" in file):
+        raise RefusedError(
+            f"{path} holds weights alone, without the network; where it was made, load them into the network and save "
+            "the whole with model.save"
+        )
+    if config is None or "model_weights" not in file:
+        raise RefusedError(f"{path} is an HDF5 file in which Keras saved no model")
+    names = list(operations(json.loads(config)))
+    if names and not version.startswith("2."):
+        raise RefusedError(
+            f"{path} has operations in its graph ({', '.join(sorted(set(names)))}), which Keras cannot read back from "
+            "an .h5 file; where it was made, save it as .keras"
+        )
+
+
+def operations(spec):
+    """Yield the names of operations in the configuration of a Keras 3 model: they have no dtype, as layers have."""
+    if not isinstance(spec.get("config"), dict):
+        return
+    for layer in spec["config"].get("layers", ()):
+        if "layers" in layer["config"]:
+            yield from operations(layer)
+        elif "dtype" not in layer["config"]:
+            yield layer["class_name"]
+
+
+def check_file(path):
+    """Return the version of Keras that saved a model, or refuse a file that is none that Keras 3 or this can load.
 
     Refuse a file whose parts are said to be far larger than it is: Keras, which does not compress, never made it.
     """
     if path.suffix == ".h5":
         with h5py.File(path) as file:
             size = stored_bytes(path, file)
-            version, config = (file.attrs.get(name) for name in ("keras_version", "model_config"))
-        version = version.decode() if isinstance(version, bytes) else version
+            version = file.attrs.get("keras_version")
+            version = version.decode() if isinstance(version, bytes) else str(version)
+            check_config(path, file, version)
     else:
         with zipfile.ZipFile(path) as archive:
             size = sum(part.file_size for part in archive.infolist())
             with archive.open("model.weights.h5") as weights, h5py.File(weights) as file:
                 size += stored_bytes(path, file)
-            version, config = json.loads(archive.read("metadata.json"))["keras_version"], None
+            version = str(json.loads(archive.read("metadata.json"))["keras_version"])
+        if version.startswith("2."):
+            raise RefusedError(
+                f"{path} was saved by Keras {version} as .keras, which Keras 3 reads in another meaning; where it was "
+                "made, save it as .h5"
+            )
+    if version.startswith(("0.", "1.")):
+        raise RefusedError(f"{path} was saved by Keras {version}; load it with Keras 2.0 to 2.2 and save it again")
     if size > 10 * path.stat().st_size + 2**20:
         raise RefusedError(f"{path} is said to hold {size:,} bytes, and has {path.stat().st_size:,}")
-    return str(version), config
+    return version
 
 
-@contextmanager
-def mended(path, version, config):
-    """Give the path of a model that Keras 3 can read: the file's own or, of an .h5 file by Keras 2, a mended copy's."""
-    if path.suffix != ".h5" or not version.startswith("2.") or config is None:
-        yield path
-        return
-    config = json.loads(config)
-    mend(config)
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(shutil.copy(path, folder))
-        with h5py.File(copy, "r+") as file:
-            file.attrs["model_config"] = json.dumps(config)
-        yield copy
+# Loading
+def load_model(path, output=None):
+    """Return the Keras model in a file, of one input and one output, or refuse the file.
 
-
-def load_model(path):
-    """Return the Keras model in a file, or refuse the file: one with code in it, or one that says to be far larger.
-
-    Keras itself refuses Lambda layers and functions that are not its own; HDF5 links only from 3.15 on, so
-    stored_bytes does.
+    output: the name of the output, needed where there are several. Refused are a file with code in it, which Keras does
+    not run either, one that says to be far larger than it is, and one with HDF5 links, which Keras refuses only from
+    3.15 on.
     """
     import keras
 
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # its advice on many models in one process
-    version = ""
+    path = Path(path)
+    check_name(path)
     try:
-        version, config = describe_file(path)
-        with mended(path, version, config) as file, warnings.catch_warnings():
+        version = check_file(path)
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on settings that have new names
             try:  # first without making the variables, which only compares their shapes with those in the file
                 with keras.StatelessScope(initialize_variables=False):
-                    keras.models.load_model(file, compile=False)
+                    read_model(path, version, make_variables=False)
             finally:
                 keras.backend.clear_session()
-            return keras.models.load_model(file, compile=False)
+            model = read_model(path, version, make_variables=True)
+        for layer in model._flatten_layers():
+            if isinstance(layer, keras.layers.Normalization):  # computes with what it once made of its weights
+                layer.finalize_state()
+        return with_one_output(model, path, output)
     except RefusedError:
         raise
+    except Keras2Error as error:
+        raise RefusedError(f"{path}, a model by Keras {version}, {error}") from None
     except Exception as error:  # whatever a damaged or foreign file makes Keras raise
-        raise unusable(path, error, version) from None
+        raise unusable(path, error) from None
 
 
-def unusable(path, error, version=""):
-    """Return the refusal of a file for the error that Keras raised on it; version: the Keras that saved it."""
+def read_model(path, version, make_variables):
+    """Return the Keras model in a file by Keras 2 or 3; without variables, where they are not made now."""
+    import keras
+
+    if not version.startswith("2."):
+        return keras.models.load_model(path, compile=False)
+    with h5py.File(path) as file:
+        return load_keras2(file, version, make_variables)
+
+
+def with_one_output(model, path, name):
+    """Return a model as one of one input and of the output of that name, or of the only one, or refuse it."""
+    import keras
+
+    if not model.built or not getattr(model, "inputs", None):
+        raise RefusedError(
+            f"{path} was saved without the shape of its images; where it was made, begin it with "
+            "keras.Input((height, width, 3)), give it the weights, and save it again"
+        )
+    if len(model.inputs) > 1:
+        raise RefusedError(f"{path} takes {len(model.inputs)} inputs; a model of images alone is needed")
+    chain = isinstance(model, keras.Sequential)
+    if chain or not isinstance(model.output, dict):
+        names = [model.layers[-1].name] if chain else model.output_names
+        outputs = dict(zip(names, model.outputs, strict=True))
+    else:
+        outputs = model.output
+    if name is not None and name not in outputs:
+        raise RefusedError(f"{path} has no output {name}; it has {', '.join(outputs)}")
+    if name is None and len(outputs) > 1:
+        raise RefusedError(f"{path} has the outputs {', '.join(outputs)}; give --output and the one with the classes")
+    if chain or (isinstance(model.input, keras.KerasTensor) and isinstance(model.output, keras.KerasTensor)):
+        return model
+    return keras.Model(model.inputs[0], outputs[name or next(iter(outputs))], name=model.name)
+
+
+def unusable(path, error):
+    """Return the refusal of a file for the error that Keras raised on it."""
     reason = " ".join(str(error).split()) or type(error).__name__
     reason = re.split("Exception encountered: |Example error message for object ", reason)[-1]  # the cause comes last
     reason = re.split(r"\.? (?:Please ensure|Make sure|If you trust|Full object|List of objects)", reason)[0]  # advice
-    advice = "; in Keras 2, build it of keras.layers alone and save it as .h5" if version.startswith("2.") else ""
-    return RefusedError(f"{path} cannot be used as a Keras model: {reason[:200]}{advice}")
+    return RefusedError(f"{path} cannot be used as a Keras model: {reason[:200]}")
 
 
 @contextmanager

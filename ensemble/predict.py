@@ -9,13 +9,15 @@ the ensemble, and draws them beside the images.
 """
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
 import numpy as np
+from forms import Form, add_form_options, model_inputs, read_forms, taken_by
 from matplotlib.figure import Figure
 from members import file_hash, import_script, kept_form, read_run, refuse, short_names, written_whole
-from models import Form, RefusedError, add_form_options, load_model, model_inputs, read_forms, refusing, usable
+from models import RefusedError, check_name, load_model, refusing, usable
 from PIL import Image, ImageOps
 
 SHOWN = 3
@@ -36,6 +38,14 @@ def read_image(path):
         refuse(f"{path} cannot be read as an image: {error}")
 
 
+def middle_square(image, size, method):
+    """Return the middle of a Pillow image, (width, height) in size or, if a method will resize it, in shape."""
+    if method:
+        factor = min(own / needed for own, needed in zip(image.size, size, strict=True))
+        size = tuple(max(1, round(factor * needed)) for needed in size)
+    return ImageOps.fit(image, size)
+
+
 def predict(path, images, form=None):
     """Return a model's probabilities for Pillow images, float32 (n, classes), or refuse the model.
 
@@ -43,17 +53,17 @@ def predict(path, images, form=None):
     """
     import keras
 
-    form = form or kept_form(path, file_hash(path)) or Form()
-    model = load_model(path)
+    form = dataclasses.replace(form or kept_form(path, file_hash(path)) or Form(), size=None)
+    model = load_model(path, form.output)
     with usable(path):
-        _, height, width, channels = model.input_shape
-        if len(model.output_shape) != 2 or not isinstance(model.output_shape, tuple):
+        taken = taken_by(model, path)
+        if len(model.output_shape) != 2:
             raise RefusedError(f"{path} gives outputs of shape {model.output_shape}; (None, classes) is needed")
-        squares = [ImageOps.fit(image, (width or 32, height or 32)) for image in images]
-        if channels == 1:
+        squares = [middle_square(image, (taken.width or 32, taken.height or 32), form.resize) for image in images]
+        if taken.channels == 1:
             squares = [square.convert("L").convert("RGB") for square in squares]
-        pixels = np.stack([np.asarray(square) for square in squares])
-        outputs = model.predict_on_batch(model_inputs(model, path, pixels, form))
+        inputs = [model_inputs(model, path, np.asarray(square)[np.newaxis], form) for square in squares]
+        outputs = model.predict_on_batch(np.concatenate(inputs))
     keras.backend.clear_session()
     return form.read(outputs, path)[0]
 
@@ -62,7 +72,7 @@ def class_names(data, count):
     """Return the names of the `count` classes of a DATA setting: its file's, those of a known data set, or numbers."""
     try:
         with np.load(data) as file:
-            names = [str(name) for name in file["classes"]]
+            names = [str(name) for name in file["class_names"]]
     except Exception:  # no file, or none with names: it can be broken in many ways
         names = []
     if len(names) == count:
@@ -122,8 +132,7 @@ def main():
     there = []
     for number, path in enumerate(options.models):
         with refusing(options.skip_refused):
-            if not path.is_file():
-                raise RefusedError(f"there is no file {path}")
+            check_name(path)
             there.append(number)
     images = [read_image(file) for file in options.images]
 

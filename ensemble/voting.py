@@ -11,8 +11,8 @@ import sys
 import time
 
 import numpy as np
+from forms import read_forms
 from members import PARTS, argument_parser, load_members, report, result_folder, score, stack
-from models import read_forms
 
 SCRIPT = "ensemble/voting.py"
 

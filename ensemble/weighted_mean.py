@@ -14,8 +14,8 @@ import sys
 import time
 
 import numpy as np
+from forms import read_forms
 from members import PARTS, argument_parser, load_members, progress, refuse, report, result_folder, score, stack
-from models import read_forms
 
 STEP = 0.05  # between neighbouring weights; 1 must be a multiple of it
 

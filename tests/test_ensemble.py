@@ -142,11 +142,14 @@ def test_weightings_are_all_in_lexicographic_order(count, steps):
 def test_outputs_become_probabilities():
     random = np.random.default_rng(0)
     logits = random.normal(scale=20, size=(50, 7)).astype(np.float32)
-    np.testing.assert_allclose(members.as_probabilities(logits, "m.h5"), softmax(logits.astype(float), 1), atol=1e-7)
+
+    def read(outputs):
+        return members.Form().read(outputs, "m.h5")[0]
+
+    np.testing.assert_allclose(read(logits), softmax(logits.astype(float), 1), atol=1e-7)
     probabilities = softmax(logits, axis=1)
-    assert members.as_probabilities(probabilities, "m.h5") is not None
-    np.testing.assert_array_equal(members.as_probabilities(probabilities, "m.h5"), probabilities)
-    assert np.isfinite(members.as_probabilities(logits * 1000, "m.h5")).all()
+    np.testing.assert_array_equal(read(probabilities), probabilities)
+    assert np.isfinite(read(logits * 1000)).all()
 
 
 # The commands, on predictions that the test makes up
@@ -457,7 +460,7 @@ def models(tmp_path_factory):
         ("truncated.keras", "cannot be used as a Keras model"),
         ("text.h5", "cannot be used as a Keras model"),
         ("text.keras", "cannot be used as a Keras model"),
-        ("only.weights.h5", "cannot be used as a Keras model"),
+        ("only.weights.h5", "holds weights alone"),
     ],
 )
 def test_bad_models(models, name, words):
@@ -531,7 +534,7 @@ def test_own_images_are_shown_to_every_model(models, run, refused, tmp_path):
 
 
 def test_classes_have_the_names_of_their_data(tmp_path):
-    np.savez(tmp_path / "own.npz", classes=np.array(["cat", "dog"]))
+    np.savez(tmp_path / "own.npz", class_names=np.array(["cat", "dog"]))
     assert predict.class_names("cifar10", 10)[3] == "cat"
     assert predict.class_names("../some/fashion_mnist.npz", 10)[-1] == "ankle-boot"
     assert predict.class_names("digits", 3) == ["0", "1", "2"]

@@ -25,6 +25,7 @@ from sklearn.linear_model import LogisticRegression
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "ensemble"))
 
+import forms as form_files  # noqa: E402
 import members  # noqa: E402
 import models as model_files  # noqa: E402
 import predict  # noqa: E402
@@ -202,7 +203,7 @@ def test_options_say_which_models_they_are_for(tmp_path, capsys):
     parser = members.argument_parser("")
 
     def read(*options):
-        return model_files.read_forms(parser.parse_args(["a.h5", "b=c.keras", str(run), *options]))
+        return form_files.read_forms(parser.parse_args(["a.h5", "b=c.keras", str(run), *options]))
 
     a, b = Path("a.h5"), Path("b=c.keras")
     assert read() == {}
@@ -234,7 +235,7 @@ def test_options_say_which_models_they_are_for(tmp_path, capsys):
         assert stop.value.code == 2 and line.count("\n") == 1 and f"{option} {value}: " in line
 
     with pytest.raises(SystemExit):
-        model_files.read_forms(parser.parse_args([str(run), str(run), "--scale", "2"]))
+        form_files.read_forms(parser.parse_args([str(run), str(run), "--scale", "2"]))
     assert "take raw pixels" in capsys.readouterr().err
 
 
@@ -280,38 +281,6 @@ def test_models_by_keras_2_predict_as_in_keras_2(models, tmp_path, capsys):
         np.testing.assert_allclose(member.probabilities["test"][:40], own, atol=2e-6)
         assert (member.probabilities["test"].argmax(axis=1) == member.labels["test"]).mean() > 0.9
     assert found[1].form["outputs"] == "logits"
-
-
-def test_settings_of_keras_2_are_mended():
-    """As far as the files above do not have them."""
-
-    def layer(name, of, **config):
-        return {"class_name": of, "config": {"name": name, **config}, "inbound_nodes": []}
-
-    mixed = {"class_name": "Policy", "config": {"name": "mixed_bfloat16"}}
-    inner = {"name": "inner", "layers": [layer("b", "SyncBatchNormalization", dtype=mixed)]}
-    config = {
-        "class_name": "Functional",
-        "config": {
-            "layers": [
-                layer("d", "DepthwiseConv2D", groups=1, strides=2),
-                {"class_name": "Sequential", "config": inner, "inbound_nodes": [[["d", 0, 0, {}]]]},
-                {
-                    "class_name": "Add",
-                    "config": {"name": "a"},
-                    "inbound_nodes": [[["inner", 1, 0, {}], ["d", 0, 0, {}]]],
-                },
-            ],
-            "output_layers": [["inner", 2, 0], ["a", 0, 0]],
-        },
-    }
-    model_files.mend(config)
-    depthwise, sequential, add = config["config"]["layers"]
-    assert depthwise["config"] == {"name": "d", "strides": 2}
-    normalised = sequential["config"]["layers"][0]
-    assert (normalised["class_name"], normalised["config"]["dtype"]) == ("BatchNormalization", "mixed_bfloat16")
-    assert add["inbound_nodes"] == [[["inner", 0, 0, {}], ["d", 0, 0, {}]]]
-    assert config["config"]["output_layers"] == [["inner", 1, 0], ["a", 0, 0]]
 
 
 def test_a_sequential_before_keras_2_2_3(tmp_path):
@@ -463,7 +432,7 @@ def test_hostile_files_are_refused(models, tmp_path):
     }
     files["junk.keras"] = one_part_zip, "cannot be used as a Keras model", None
     files["code.h5"] = files["code.keras"] = code_in_a_lambda, "`function` is a Python lambda", None
-    files["code_2.h5"] = code_in_a_keras_2_lambda, "in Keras 2, build it of keras.layers alone", None
+    files["code_2.h5"] = code_in_a_keras_2_lambda, "has Lambda, which is code of its own", None
     assert model_files.load_model(models / "raw.h5") and members.load_model(models / "raw.keras")  # the same, unharmed
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for name, (make, words, source) in files.items():
