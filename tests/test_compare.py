@@ -52,6 +52,73 @@ def test_no_other_weights_are_likelier(kind, count):
     assert loss(worse) - loss(weights) <= bound + 1e-9
 
 
+def given_to_labels(kind, count, images, seed):
+    """What members give the labels, (count, images): drawn so that a member is all but certainly wrong now and then."""
+    random = np.random.default_rng(seed)
+    if kind == "each saves an image":  # which all others give nothing
+        given = np.repeat(random.uniform(0.05, 0.95, (count, 1)), images, axis=1)
+        given[:, :count] = np.eye(count)
+    elif kind == "near 0 or 1":
+        given = random.beta(0.05, 0.02, (count, images))
+    elif kind == "of all sizes":
+        given = 10 ** random.uniform(-8, 0, (count, images))
+    else:  # all but the same
+        given = random.beta(0.3, 0.1, images) * random.uniform(1 - 1e-9, 1, (count, images))
+    return given
+
+
+def of_two_classes(given):
+    """The probabilities (members, n, 2) and labels (n,) of members that give the label this, (members, n)."""
+    return np.stack([given, 1 - given], axis=2), np.zeros(given.shape[1], int)
+
+
+def test_the_likeliest_weights_where_one_member_gives_a_label_nothing():
+    given = np.array([[0.5] * 499 + [0], [0.1] * 499 + [1]])
+    # 499 log(0.1 + 0.4 w) + log(1 - w) is greatest where 199.6 (1 - w) = 0.1 + 0.4 w
+    weights = methods.likelihood_weights(*of_two_classes(given))
+    np.testing.assert_allclose(weights, [0.9975, 0.0025], atol=1e-6)
+    assert methods.duality_gap(weights, *of_two_classes(given)) <= methods.GAP
+
+
+@pytest.mark.parametrize("kind", ["each saves an image", "near 0 or 1", "of all sizes", "all but the same"])
+def test_the_likeliest_weights_of_hard_cases_against_em_and_slsqp(kind):
+    for seed, (count, images) in enumerate(itertools.product((2, 3, 5, 8), (50, 500, 2000))):
+        probabilities, labels = of_two_classes(given_to_labels(kind, count, images, seed))
+        given = np.maximum(probabilities[:, :, 0], methods.LEAST)
+        weights = methods.likelihood_weights(probabilities, labels)
+        assert weights.min() >= 0 and weights.sum() == pytest.approx(1)
+        assert methods.duality_gap(weights, probabilities, labels) <= methods.GAP
+
+        def loss(weights, given=given):
+            return -np.log(np.maximum(weights @ given, 1e-300)).mean()
+
+        em = np.full(count, 1 / count)
+        for _ in range(1000):
+            em = em * (given / (em @ given)).mean(axis=1)
+        lacks = (given / (em @ given)).mean(axis=1).max() - 1
+        assert -1e-12 <= loss(em) - loss(weights) <= lacks + 1e-9
+        sums_to_one = {"type": "eq", "fun": lambda weights: weights.sum() - 1}
+        start = np.full(count, 1 / count)
+        other = minimize(loss, start, method="SLSQP", bounds=[(0, 1)] * count, constraints=sums_to_one).x
+        other = np.maximum(other, 0)
+        assert loss(weights) <= loss(other / other.sum()) + methods.GAP
+
+
+def test_rounding_of_the_loss_does_not_stop_the_search():
+    for seed in range(400):  # on some of which a step that must not lose by rounding never arrives
+        probabilities, labels = of_two_classes(given_to_labels("of all sizes", 3, 60, seed))
+        weights = methods.likelihood_weights(probabilities, labels)
+        assert methods.duality_gap(weights, probabilities, labels) <= methods.GAP
+
+
+def test_likelihood_weights_short_of_the_promise_are_refused(monkeypatch, capsys):
+    monkeypatch.setattr(methods, "MOST_STEPS", 2)
+    with pytest.raises(SystemExit) as exit_status:
+        methods.likelihood_weights(*of_two_classes(np.array([[0.5] * 499 + [0], [0.1] * 499 + [1]])))
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert exit_status.value.code == 2 and "after 2 steps the likelihood weights may be" in line
+
+
 def test_the_benchmark_of_likelihood_weights_compares_the_same():
     cells = [cell.strip() for cell in likelihood_weights.compare(3, images=500).strip("|").split("|")]
     assert cells[0] == "3" and all(float(cell) > 0 for cell in cells[1:4])
