@@ -6,8 +6,8 @@ Every method learns on the validation images alone; validation figures of those 
 they do not flatter. The test images are scored once. Prints tables, and writes ensemble.json, report.html and pictures.
 
 Gains are in accuracy on the test images, in percentage points, over the member that is best on validation and over
-soft voting, each with a 95% interval (paired bootstrap) and the p-value of McNemar's exact test, adjusted for the
-number of methods (Holm). A gain is called more than chance if that p is below 0.05.
+soft voting, each with a 95% interval (Tango's score interval for paired proportions) and the p-value of McNemar's
+exact test, adjusted for the number of methods (Holm). A gain is called more than chance if that p is below 0.05.
 """
 
 import sys

@@ -19,7 +19,7 @@ SECONDS = "seconds_per_1000_images"
 SHOWN_IMAGES = 24  # in a gallery
 TEXT_CLASSES = 20  # a confusion matrix of more has no numbers in it
 CAPTIONS = {
-    "gains": "Accuracy gained over the best member, with 95% intervals by paired bootstrap. At the right, accuracy.",
+    "gains": "Accuracy gained over the best member, with 95% score intervals (Tango). At the right, accuracy.",
     "members": "Accuracy of soft voting, as members join in the order of their validation accuracy.",
     "cost": "Accuracy against cost. Grey: each member alone. Blue: soft voting, as members join in the same order.",
     "simplex": "Validation accuracy of every weighting in steps of 1/40. A corner is a member alone.",

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 from conftest import run_script
-from scipy.optimize import minimize
-from scipy.special import softmax
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import softmax, xlogy
 from test_ensemble import KINDS, draw, write_member, write_members
 
 import compare  # isort: skip  # test_ensemble puts ensemble/ and benchmarks/ on the path
@@ -259,13 +259,59 @@ def test_holms_adjustment_by_hand():
     np.testing.assert_allclose(measures.holm([0.9, 0.6]), [1, 1])
 
 
-def test_the_interval_is_that_of_drawing_images_again():
-    random = np.random.default_rng(1)
-    right, baseline = random.random(300) < 0.8, random.random(300) < 0.7
-    chosen = random.integers(300, size=(20_000, 300))
-    gains = right[chosen].mean(axis=1) - baseline[chosen].mean(axis=1)
-    np.testing.assert_allclose(measures.gain_interval(right, baseline), np.percentile(gains, [2.5, 97.5]), atol=0.004)
-    assert measures.gain_interval(right, right) == (0.0, 0.0)
+def interval(won, lost, images):
+    """The 95% interval where one alone is right on `won` images, the other alone on `lost`, and both on the rest."""
+    numbers = np.arange(images)
+    return measures.gain_interval(numbers >= lost, (numbers < lost) | (numbers >= lost + won))
+
+
+def test_the_interval_against_published_ones(monkeypatch):
+    """Two studies, without the correction."""
+    monkeypatch.setattr(measures, "CONTINUITY", 0)
+    np.testing.assert_allclose(interval(1, 7, 21), [-0.517, -0.026], atol=5e-4)  # Statistics in Medicine 33, 2850
+    np.testing.assert_allclose(interval(6, 16, 161), [-0.1240, -0.0054], atol=5e-5)  # R's contingencytables, cavo_2012
+
+
+def test_the_interval_ends_where_the_score_test_does():
+    for images in (1, 6, 40, 360):
+        for won, lost in itertools.product((0, 1, 3, 10, 200), repeat=2):
+            if won + lost > images:
+                continue
+            low, high = interval(won, lost, images)
+            assert -1 <= low <= (won - lost) / images <= high <= 1
+            for gain, sign in ((low, 1), (high, -1)):
+                if abs(gain) == 1:
+                    assert images == sign * (lost - won)
+                    continue
+
+                def loss(share, gain=gain, counts=(won, lost, images - won - lost)):  # of images lost
+                    return -xlogy(counts, [share + gain, share, 1 - 2 * share - gain]).sum()
+
+                bounds = (max(0, -gain), (1 - gain) / 2)
+                share = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-12}).x
+                deviation = np.sqrt(images * (2 * share + gain - gain**2))
+                away = sign * (won - lost - images * gain) - 0.5
+                assert away == pytest.approx(1.959964 * deviation, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("images", "won", "lost"),
+    [
+        *((360, *counts) for counts in [(1, 1), (1.5, 0.5), (2, 0), (3, 1), (4, 0), (5, 1), (6, 6), (20, 5)]),
+        *((10_000, *counts) for counts in [(0, 2), (30, 100), (300, 350)]),
+    ],
+)
+def test_intervals_hold_the_true_gain(images, won, lost):
+    """won, lost: how many images are so on average."""
+    shares = np.array([won, lost, images - won - lost]) / images
+    drawn, times = np.unique(np.random.default_rng(0).multinomial(images, shares, 4000), axis=0, return_counts=True)
+    held = 0
+    for (own_won, own_lost, _), count in zip(drawn, times, strict=True):
+        low, high = interval(own_won, own_lost, images)
+        held += count * (low <= (won - lost) / images <= high)
+    assert held / 4000 > 0.943  # 95% less two standard deviations of 4,000 draws
+    if won + lost > 100:  # of few the shares are so coarse that it cannot be near 95%
+        assert held / 4000 < 0.965
 
 
 def test_what_members_have_of_each_other_by_hand():
