@@ -38,7 +38,7 @@ from members import (
     stack,
     write_result,
 )
-from methods import FOLDS, WeightedMean, duality_gap, make_folds, methods_for
+from methods import FOLDS, TemperedMean, WeightedMean, duality_gap, make_folds, methods_for
 from models import RefusedError, read_forms
 from predict import class_names
 from report import Comparison, print_tables, write_files
@@ -131,6 +131,9 @@ def compare(members, seconds, classes, images):
         if isinstance(combine, WeightedMean):
             used = combine.weights
             methods[name]["weights"] = used.tolist()
+        elif isinstance(combine, TemperedMean):  # not "weights": export.py would take those for a plain mean's
+            used = combine.weights
+            methods[name] |= {"tempered_weights": used.tolist(), "temperatures": combine.temperatures.tolist()}
         methods[name] |= cost(costs, used > 0)
     weights = np.array(methods["likelihood"]["weights"])
     methods["likelihood"]["duality_gap"] = duality_gap(weights, probabilities["validation"], labels["validation"])

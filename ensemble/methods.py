@@ -9,7 +9,7 @@ images themselves, each learnt without the fold that the image is in, so that it
 import math
 
 import numpy as np
-from measures import LEAST, log_probabilities
+from measures import LEAST, best_temperature, log_probabilities, tempered
 from members import refuse
 from scipy.linalg import solve_triangular
 from scipy.optimize import nnls
@@ -55,6 +55,25 @@ class WeightedMean:
 
     def __call__(self, probabilities):
         return np.tensordot(self.given, probabilities, axes=1) / self.given.sum()
+
+
+class TemperedMean:
+    """Combines by the weights of greatest likelihood, after each member's temperature, both learnt on these images.
+
+    `temperatures` and `weights`, float64 (members,). Without temperatures, likelihood prefers members that are as
+    sure as they are right to others that are right more often.
+    """
+
+    def __init__(self, probabilities, labels):
+        self.temperatures = np.array([best_temperature(member, labels) for member in probabilities])
+        self.weights = likelihood_weights(self.at_temperatures(probabilities), labels)
+
+    def at_temperatures(self, probabilities):
+        """Return the members' probabilities, float64 (members, n, classes), each at its temperature."""
+        return np.stack([tempered(*pair) for pair in zip(probabilities, self.temperatures, strict=True)])
+
+    def __call__(self, probabilities):
+        return WeightedMean(self.weights)(self.at_temperatures(probabilities))
 
 
 # Methods that learn nothing
@@ -175,13 +194,14 @@ def greedy_counts(probabilities, labels):
     return np.bincount(taken[: best[1]], minlength=len(probabilities))
 
 
+def learnt(learn):
+    """Return the method that combines by the function that learn(probabilities, labels) returns."""
+    return lambda *given: (learn(*given[:2]), without_fold(learn, *given))
+
+
 def weighted(choose):
     """Return the method that takes the mean with the weights that choose(probabilities, labels) gives, (members,)."""
-
-    def learn(probabilities, labels):
-        return WeightedMean(choose(probabilities, labels))
-
-    return lambda *given: (learn(*given[:2]), without_fold(learn, *given))
+    return learnt(lambda probabilities, labels: WeightedMean(choose(probabilities, labels)))
 
 
 @threadpool_limits.wrap(limits=1)  # threads that wait for each other make so small a problem many times slower
@@ -231,5 +251,5 @@ def methods_for(members, contests=0):
         methods["grid"] = best_of(weightings(members, steps), most_equal)
     if "ancestor's grid" not in left_out:
         methods["ancestor's grid"] = best_of(ancestors_weightings(members), lambda units: units[0])
-    methods["likelihood"] = weighted(likelihood_weights)
+    methods |= {"likelihood": weighted(likelihood_weights), "likelihood, tempered": learnt(TemperedMean)}
     return methods | {"greedy": weighted(greedy_counts), "stacking": stacking}, left_out

@@ -143,9 +143,10 @@ def tables(found):
         }
     for i, name in enumerate(starred):
         shares[name] = {"leave one out": percent(found.between["leave_one_out"][i], True)}
-        shares[name] |= {
-            f"{method}": f"{row['weights'][i]:.3f}" for method, row in found.methods.items() if "weights" in row
-        }
+        for method, row in found.methods.items():
+            weights = row.get("weights", row.get("tempered_weights"))
+            if weights:
+                shares[name][method] = f"{weights[i]:.3f}"
     between = {}
     for key in ("disagreement", "overlap"):
         rows = [[f"{100 * share:.1f}" for share in row] for row in found.between[key]]

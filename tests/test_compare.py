@@ -104,6 +104,39 @@ def test_the_likeliest_weights_of_hard_cases_against_em_and_slsqp(kind):
         assert loss(weights) <= loss(other / other.sum()) + methods.GAP
 
 
+def test_tempered_weights_do_not_punish_a_member_for_being_unsure():
+    random = np.random.default_rng(0)
+    labels = random.integers(4, size=1000)
+    logits = random.normal(scale=2, size=(2, 1000, 4))
+    logits[0, np.arange(1000), labels] += 5  # the better member, but far less sure than it is right
+    logits[1, np.arange(1000), labels] += 4
+    probabilities = np.stack([softmax(logits[0] / 10, axis=1), softmax(logits[1], axis=1)])
+    folds = methods.make_folds(labels)
+    combine, outputs = methods.methods_for(2)[0]["likelihood, tempered"](probabilities, labels, folds)
+    assert methods.likelihood_weights(probabilities, labels)[0] < 0.1 < 0.6 < combine.weights[0]
+
+    def learn(own):  # by SciPy, with powers in place of logarithms
+        powers = []
+        for member in probabilities[:, own]:
+
+            def loss(t, member=member):
+                power = member ** (1 / t)
+                return -np.log(power[np.arange(len(power)), labels[own]] / power.sum(axis=1)).mean()
+
+            powers.append(1 / minimize_scalar(loss, bounds=(0.05, 20), method="bounded").x)
+        given = [scaled(member, power) for member, power in zip(probabilities, powers, strict=True)]
+        first, second = (member[own, labels[own]] for member in given)
+        share = minimize_scalar(lambda w: -np.log(w * first + (1 - w) * second).mean(), bounds=(0, 1), method="bounded")
+        return share.x * given[0] + (1 - share.x) * given[1]
+
+    def scaled(member, power):
+        return member**power / (member**power).sum(axis=1, keepdims=True)
+
+    np.testing.assert_allclose(combine(probabilities), learn(np.full(1000, True)), atol=1e-4)
+    for fold in range(methods.FOLDS):
+        np.testing.assert_allclose(outputs[folds == fold], learn(folds != fold)[folds == fold], atol=1e-4)
+
+
 def test_rounding_of_the_loss_does_not_stop_the_search():
     for seed in range(400):  # on some of which a step that must not lose by rounding never arrives
         probabilities, labels = of_two_classes(given_to_labels("of all sizes", 3, 60, seed))
@@ -191,7 +224,7 @@ def test_what_a_method_gives_a_fold_does_not_depend_on_its_labels():
     probabilities, labels = draw("random", 3, 120, 3, seed=2)
     folds = methods.make_folds(labels)
     changed = np.where(folds == 0, (labels + 1) % 3, labels)
-    for name in ("grid", "ancestor's grid", "likelihood", "greedy", "stacking"):
+    for name in ("grid", "ancestor's grid", "likelihood", "likelihood, tempered", "greedy", "stacking"):
         method = methods.methods_for(3)[0][name]
         outputs = [method(probabilities, given, folds)[1] for given in (labels, changed)]
         np.testing.assert_array_equal(outputs[0][folds == 0], outputs[1][folds == 0])
@@ -216,7 +249,8 @@ def test_methods_that_would_try_too_much_are_left_out():
     found, left_out = methods.methods_for(9)
     too_many = "weightings would take too long; likelihood and greedy need no grid"
     assert left_out == {"grid": f"3,108,105 {too_many}", "ancestor's grid": f"214,358,881 {too_many}"}
-    assert set(found) == {"hard voting", "soft voting", "geometric mean", "likelihood", "greedy", "stacking"}
+    learning = {"likelihood", "likelihood, tempered", "greedy", "stacking"}
+    assert set(found) == {"hard voting", "soft voting", "geometric mean"} | learning
 
 
 # Measures
@@ -372,6 +406,12 @@ def test_the_command_tells_and_records_what_it_found(run, tmp_path):
     units, _ = weighted_mean.search(parts[0].astype(float), labels[0])
     np.testing.assert_allclose(record["methods"]["grid"]["weights"], units / 20)
     assert "over_soft_voting" not in record["methods"]["soft voting"]
+    row, given = record["methods"]["likelihood, tempered"], parts[1].astype(float)
+    assert "weights" not in row  # which export.py would take for those of a plain mean
+    powers = [np.maximum(p, 1e-7) ** (1 / t) for p, t in zip(given, row["temperatures"], strict=True)]
+    mean = sum(w * p / p.sum(axis=1, keepdims=True) for w, p in zip(row["tempered_weights"], powers, strict=True))
+    assert row["test"]["accuracy"] == pytest.approx((mean.argmax(axis=1) == labels[1]).mean())
+    assert row["members"] == np.count_nonzero(row["tempered_weights"])
     assert (tmp_path / "here" / "ensemble.png").read_bytes().startswith(b"\x89PNG")
     before = hashlib.sha256((tmp_path / "here" / "ensemble.json").read_bytes()).hexdigest()
     again = run_script("ensemble/compare.py", *paths, "--out", "here", cwd=tmp_path)
