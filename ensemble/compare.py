@@ -6,8 +6,8 @@ Every method learns on the validation images alone; validation figures of those 
 they do not flatter. The test images are scored once. Prints tables, and writes ensemble.json, report.html and pictures.
 
 Gains are in accuracy on the test images, in percentage points, over the member that is best on validation and over
-soft voting, each with a 95% interval (paired bootstrap) and the p-value of McNemar's exact test, adjusted for the
-number of methods (Holm). A gain is called more than chance if that p is below 0.05.
+soft voting, each with a 95% interval (Tango's score interval for paired proportions) and the p-value of McNemar's
+exact test, adjusted for the number of methods (Holm). A gain is called more than chance if that p is below 0.05.
 """
 
 import sys
@@ -39,7 +39,7 @@ from members import (
     stack,
     write_result,
 )
-from methods import FOLDS, WeightedMean, duality_gap, make_folds, methods_for
+from methods import FOLDS, TemperedMean, WeightedMean, duality_gap, make_folds, methods_for
 from models import RefusedError
 from predict import class_names
 from report import Comparison, print_tables, write_files
@@ -132,6 +132,9 @@ def compare(members, seconds, classes, images):
         if isinstance(combine, WeightedMean):
             used = combine.weights
             methods[name]["weights"] = used.tolist()
+        elif isinstance(combine, TemperedMean):  # not "weights": export.py would take those for a plain mean's
+            used = combine.weights
+            methods[name] |= {"tempered_weights": used.tolist(), "temperatures": combine.temperatures.tolist()}
         methods[name] |= cost(costs, used > 0)
     weights = np.array(methods["likelihood"]["weights"])
     methods["likelihood"]["duality_gap"] = duality_gap(weights, probabilities["validation"], labels["validation"])

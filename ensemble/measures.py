@@ -1,12 +1,14 @@
 """How good probabilities are, and whether one ensemble is better than another by more than chance."""
 
+import math
+
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq, minimize_scalar
 from scipy.special import softmax
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 
 BINS = 15
-DRAWS = 10_000  # of the bootstrap
+CONTINUITY = 0.5  # images that an interval is wider at either end, since gains go by whole images
 LEAST = 1e-7  # as in members.score: a probability of 0 would make a logarithm infinite
 
 
@@ -55,18 +57,28 @@ def best_temperature(probabilities, labels):
 
 
 def gain_interval(right, baseline):
-    """Return the 95% interval of accuracy gained over a baseline, by paired bootstrap: two floats.
+    """Return the 95% interval of accuracy gained over a baseline: two floats.
 
-    right, baseline: bool (n,), whether each is right on the same images. Drawing n images with replacement, DRAWS
-    times, draws from a multinomial how often a gain, a loss and neither come; the interval is from the 2.5th to the
-    97.5th percentile of gains less losses.
+    right, baseline: bool (n,), whether each is right on the same images. Tango's score interval for the difference of
+    paired proportions (Statistics in Medicine 17, 1998, page 891), with a correction for continuity: every gain from
+    which the one seen is at most 1.96 standard deviations and CONTINUITY images away. The standard deviation is that
+    under the likeliest shares of images won and lost that make this gain, so it is above 0 even where the two are right
+    alike. Without the correction the interval would be too narrow, by a little, where they differ on few images.
     """
-    images = len(right)
-    won, lost = (right & ~baseline).sum(), (baseline & ~right).sum()
-    shares = np.array([won, lost, images - won - lost]) / images
-    drawn = np.random.default_rng(0).multinomial(images, shares, DRAWS)
-    low, high = np.percentile((drawn[:, 0] - drawn[:, 1]) / images, [2.5, 97.5])
-    return float(low), float(high)
+    images, deviations = len(right), norm.ppf(0.975)
+    won, lost = int((right & ~baseline).sum()), int((baseline & ~right).sum())
+
+    def highest(won, lost):
+        def left_to_end(gain):
+            """How many images a gain is from the upper end: above 0 inside."""
+            b = (2 * images - won + lost) * gain - won - lost
+            share_lost = (math.sqrt(b * b + 8 * images * lost * gain * (1 - gain)) - b) / (4 * images)
+            variance = images * (2 * share_lost + gain * (1 - gain))
+            return won - lost + CONTINUITY - images * gain + deviations * math.sqrt(variance)
+
+        return 1.0 if won == images else brentq(left_to_end, (won - lost) / images, 1)
+
+    return -highest(lost, won), highest(won, lost)
 
 
 def holm(p_values):

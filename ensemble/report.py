@@ -19,7 +19,7 @@ SECONDS = "seconds_per_1000_images"
 SHOWN_IMAGES = 24  # in a gallery
 TEXT_CLASSES = 20  # a confusion matrix of more has no numbers in it
 CAPTIONS = {
-    "gains": "Accuracy gained over the best member, with 95% intervals by paired bootstrap. At the right, accuracy.",
+    "gains": "Accuracy gained over the best member, with 95% score intervals (Tango). At the right, accuracy.",
     "members": "Accuracy of soft voting, as members join in the order of their validation accuracy.",
     "cost": "Accuracy against cost. Grey: each member alone. Blue: soft voting, as members join in the same order.",
     "simplex": "Validation accuracy of every weighting in steps of 1/40. A corner is a member alone.",
@@ -143,9 +143,10 @@ def tables(found):
         }
     for i, name in enumerate(starred):
         shares[name] = {"leave one out": percent(found.between["leave_one_out"][i], True)}
-        shares[name] |= {
-            f"{method}": f"{row['weights'][i]:.3f}" for method, row in found.methods.items() if "weights" in row
-        }
+        for method, row in found.methods.items():
+            weights = row.get("weights", row.get("tempered_weights"))
+            if weights:
+                shares[name][method] = f"{weights[i]:.3f}"
     between = {}
     for key in ("disagreement", "overlap"):
         rows = [[f"{100 * share:.1f}" for share in row] for row in found.between[key]]

@@ -9,9 +9,9 @@ LEARNING_RATE to 0 along a cosine, moving at every step. For every k the last k 
 weights and by those of greatest likelihood, and set beside averages of the same run's weights, over the last k
 snapshots (SWA, arXiv 1803.05407) and over all steps, exponentially (EMA); and beside a single run of the same
 script, settings, seed and epochs, under one cosine. Everything is chosen and learnt on the validation images; what
-is learnt is cross-validated there. Gains over the single run have a 95% interval (paired bootstrap) and the p of
-McNemar's test, adjusted by Holm for the number of rows. The batch-normalisation statistics of averages are taken
-anew, from training images augmented as in training, as the snapshots' own were.
+is learnt is cross-validated there. Gains over the single run have a 95% interval (Tango's score interval for
+paired proportions) and the p of McNemar's test, adjusted by Holm for the number of rows. The batch-normalisation
+statistics of averages are taken anew, from training images augmented as in training, as the snapshots' own were.
 
 Any setting of the training script may be given too (see its --help), except SCHEDULE, WARMUP, SELECT and TEST_FLIP.
 Writes to runs/NAME/ what every run leaves, cycle-1.h5, ..., swa-2.h5, ..., ema.h5, ensemble.json and ensemble.png;

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 from conftest import run_script
-from scipy.optimize import minimize
-from scipy.special import softmax
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import softmax, xlogy
 from test_ensemble import KINDS, draw, write_member, write_members
 
 import compare  # isort: skip  # test_ensemble puts ensemble/ and benchmarks/ on the path
@@ -50,6 +50,106 @@ def test_no_other_weights_are_likelier(kind, count):
     worse = random.dirichlet(np.ones(count))
     bound = (given / (worse @ given)).mean(axis=1).max() - 1
     assert loss(worse) - loss(weights) <= bound + 1e-9
+
+
+def given_to_labels(kind, count, images, seed):
+    """What members give the labels, (count, images): drawn so that a member is all but certainly wrong now and then."""
+    random = np.random.default_rng(seed)
+    if kind == "each saves an image":  # which all others give nothing
+        given = np.repeat(random.uniform(0.05, 0.95, (count, 1)), images, axis=1)
+        given[:, :count] = np.eye(count)
+    elif kind == "near 0 or 1":
+        given = random.beta(0.05, 0.02, (count, images))
+    elif kind == "of all sizes":
+        given = 10 ** random.uniform(-8, 0, (count, images))
+    else:  # all but the same
+        given = random.beta(0.3, 0.1, images) * random.uniform(1 - 1e-9, 1, (count, images))
+    return given
+
+
+def of_two_classes(given):
+    """The probabilities (members, n, 2) and labels (n,) of members that give the label this, (members, n)."""
+    return np.stack([given, 1 - given], axis=2), np.zeros(given.shape[1], int)
+
+
+def test_the_likeliest_weights_where_one_member_gives_a_label_nothing():
+    given = np.array([[0.5] * 499 + [0], [0.1] * 499 + [1]])
+    # 499 log(0.1 + 0.4 w) + log(1 - w) is greatest where 199.6 (1 - w) = 0.1 + 0.4 w
+    weights = methods.likelihood_weights(*of_two_classes(given))
+    np.testing.assert_allclose(weights, [0.9975, 0.0025], atol=1e-6)
+    assert methods.duality_gap(weights, *of_two_classes(given)) <= methods.GAP
+
+
+@pytest.mark.parametrize("kind", ["each saves an image", "near 0 or 1", "of all sizes", "all but the same"])
+def test_the_likeliest_weights_of_hard_cases_against_em_and_slsqp(kind):
+    for seed, (count, images) in enumerate(itertools.product((2, 3, 5, 8), (50, 500, 2000))):
+        probabilities, labels = of_two_classes(given_to_labels(kind, count, images, seed))
+        given = np.maximum(probabilities[:, :, 0], methods.LEAST)
+        weights = methods.likelihood_weights(probabilities, labels)
+        assert weights.min() >= 0 and weights.sum() == pytest.approx(1)
+        assert methods.duality_gap(weights, probabilities, labels) <= methods.GAP
+
+        def loss(weights, given=given):
+            return -np.log(np.maximum(weights @ given, 1e-300)).mean()
+
+        em = np.full(count, 1 / count)
+        for _ in range(1000):
+            em = em * (given / (em @ given)).mean(axis=1)
+        lacks = (given / (em @ given)).mean(axis=1).max() - 1
+        assert -1e-12 <= loss(em) - loss(weights) <= lacks + 1e-9
+        sums_to_one = {"type": "eq", "fun": lambda weights: weights.sum() - 1}
+        start = np.full(count, 1 / count)
+        other = minimize(loss, start, method="SLSQP", bounds=[(0, 1)] * count, constraints=sums_to_one).x
+        other = np.maximum(other, 0)
+        assert loss(weights) <= loss(other / other.sum()) + methods.GAP
+
+
+def test_tempered_weights_do_not_punish_a_member_for_being_unsure():
+    random = np.random.default_rng(0)
+    labels = random.integers(4, size=1000)
+    logits = random.normal(scale=2, size=(2, 1000, 4))
+    logits[0, np.arange(1000), labels] += 5  # the better member, but far less sure than it is right
+    logits[1, np.arange(1000), labels] += 4
+    probabilities = np.stack([softmax(logits[0] / 10, axis=1), softmax(logits[1], axis=1)])
+    folds = methods.make_folds(labels)
+    combine, outputs = methods.methods_for(2)[0]["likelihood, tempered"](probabilities, labels, folds)
+    assert methods.likelihood_weights(probabilities, labels)[0] < 0.1 < 0.6 < combine.weights[0]
+
+    def learn(own):  # by SciPy, with powers in place of logarithms
+        powers = []
+        for member in probabilities[:, own]:
+
+            def loss(t, member=member):
+                power = member ** (1 / t)
+                return -np.log(power[np.arange(len(power)), labels[own]] / power.sum(axis=1)).mean()
+
+            powers.append(1 / minimize_scalar(loss, bounds=(0.05, 20), method="bounded").x)
+        given = [scaled(member, power) for member, power in zip(probabilities, powers, strict=True)]
+        first, second = (member[own, labels[own]] for member in given)
+        share = minimize_scalar(lambda w: -np.log(w * first + (1 - w) * second).mean(), bounds=(0, 1), method="bounded")
+        return share.x * given[0] + (1 - share.x) * given[1]
+
+    def scaled(member, power):
+        return member**power / (member**power).sum(axis=1, keepdims=True)
+
+    np.testing.assert_allclose(combine(probabilities), learn(np.full(1000, True)), atol=1e-4)
+    for fold in range(methods.FOLDS):
+        np.testing.assert_allclose(outputs[folds == fold], learn(folds != fold)[folds == fold], atol=1e-4)
+
+
+def test_rounding_of_the_loss_does_not_stop_the_search():
+    for seed in range(400):  # on some of which a step that must not lose by rounding never arrives
+        probabilities, labels = of_two_classes(given_to_labels("of all sizes", 3, 60, seed))
+        weights = methods.likelihood_weights(probabilities, labels)
+        assert methods.duality_gap(weights, probabilities, labels) <= methods.GAP
+
+
+def test_likelihood_weights_short_of_the_promise_are_refused(monkeypatch, capsys):
+    monkeypatch.setattr(methods, "MOST_STEPS", 2)
+    with pytest.raises(SystemExit) as exit_status:
+        methods.likelihood_weights(*of_two_classes(np.array([[0.5] * 499 + [0], [0.1] * 499 + [1]])))
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert exit_status.value.code == 2 and "after 2 steps the likelihood weights may be" in line
 
 
 def test_the_benchmark_of_likelihood_weights_compares_the_same():
@@ -124,7 +224,7 @@ def test_what_a_method_gives_a_fold_does_not_depend_on_its_labels():
     probabilities, labels = draw("random", 3, 120, 3, seed=2)
     folds = methods.make_folds(labels)
     changed = np.where(folds == 0, (labels + 1) % 3, labels)
-    for name in ("grid", "ancestor's grid", "likelihood", "greedy", "stacking"):
+    for name in ("grid", "ancestor's grid", "likelihood", "likelihood, tempered", "greedy", "stacking"):
         method = methods.methods_for(3)[0][name]
         outputs = [method(probabilities, given, folds)[1] for given in (labels, changed)]
         np.testing.assert_array_equal(outputs[0][folds == 0], outputs[1][folds == 0])
@@ -149,7 +249,8 @@ def test_methods_that_would_try_too_much_are_left_out():
     found, left_out = methods.methods_for(9)
     too_many = "weightings would take too long; likelihood and greedy need no grid"
     assert left_out == {"grid": f"3,108,105 {too_many}", "ancestor's grid": f"214,358,881 {too_many}"}
-    assert set(found) == {"hard voting", "soft voting", "geometric mean", "likelihood", "greedy", "stacking"}
+    learning = {"likelihood", "likelihood, tempered", "greedy", "stacking"}
+    assert set(found) == {"hard voting", "soft voting", "geometric mean"} | learning
 
 
 # Measures
@@ -192,13 +293,59 @@ def test_holms_adjustment_by_hand():
     np.testing.assert_allclose(measures.holm([0.9, 0.6]), [1, 1])
 
 
-def test_the_interval_is_that_of_drawing_images_again():
-    random = np.random.default_rng(1)
-    right, baseline = random.random(300) < 0.8, random.random(300) < 0.7
-    chosen = random.integers(300, size=(20_000, 300))
-    gains = right[chosen].mean(axis=1) - baseline[chosen].mean(axis=1)
-    np.testing.assert_allclose(measures.gain_interval(right, baseline), np.percentile(gains, [2.5, 97.5]), atol=0.004)
-    assert measures.gain_interval(right, right) == (0.0, 0.0)
+def interval(won, lost, images):
+    """The 95% interval where one alone is right on `won` images, the other alone on `lost`, and both on the rest."""
+    numbers = np.arange(images)
+    return measures.gain_interval(numbers >= lost, (numbers < lost) | (numbers >= lost + won))
+
+
+def test_the_interval_against_published_ones(monkeypatch):
+    """Two studies, without the correction."""
+    monkeypatch.setattr(measures, "CONTINUITY", 0)
+    np.testing.assert_allclose(interval(1, 7, 21), [-0.517, -0.026], atol=5e-4)  # Statistics in Medicine 33, 2850
+    np.testing.assert_allclose(interval(6, 16, 161), [-0.1240, -0.0054], atol=5e-5)  # R's contingencytables, cavo_2012
+
+
+def test_the_interval_ends_where_the_score_test_does():
+    for images in (1, 6, 40, 360):
+        for won, lost in itertools.product((0, 1, 3, 10, 200), repeat=2):
+            if won + lost > images:
+                continue
+            low, high = interval(won, lost, images)
+            assert -1 <= low <= (won - lost) / images <= high <= 1
+            for gain, sign in ((low, 1), (high, -1)):
+                if abs(gain) == 1:
+                    assert images == sign * (lost - won)
+                    continue
+
+                def loss(share, gain=gain, counts=(won, lost, images - won - lost)):  # of images lost
+                    return -xlogy(counts, [share + gain, share, 1 - 2 * share - gain]).sum()
+
+                bounds = (max(0, -gain), (1 - gain) / 2)
+                share = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-12}).x
+                deviation = np.sqrt(images * (2 * share + gain - gain**2))
+                away = sign * (won - lost - images * gain) - 0.5
+                assert away == pytest.approx(1.959964 * deviation, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("images", "won", "lost"),
+    [
+        *((360, *counts) for counts in [(1, 1), (1.5, 0.5), (2, 0), (3, 1), (4, 0), (5, 1), (6, 6), (20, 5)]),
+        *((10_000, *counts) for counts in [(0, 2), (30, 100), (300, 350)]),
+    ],
+)
+def test_intervals_hold_the_true_gain(images, won, lost):
+    """won, lost: how many images are so on average."""
+    shares = np.array([won, lost, images - won - lost]) / images
+    drawn, times = np.unique(np.random.default_rng(0).multinomial(images, shares, 4000), axis=0, return_counts=True)
+    held = 0
+    for (own_won, own_lost, _), count in zip(drawn, times, strict=True):
+        low, high = interval(own_won, own_lost, images)
+        held += count * (low <= (won - lost) / images <= high)
+    assert held / 4000 > 0.943  # 95% less two standard deviations of 4,000 draws
+    if won + lost > 100:  # of few the shares are so coarse that it cannot be near 95%
+        assert held / 4000 < 0.965
 
 
 def test_what_members_have_of_each_other_by_hand():
@@ -259,6 +406,12 @@ def test_the_command_tells_and_records_what_it_found(run, tmp_path):
     units, _ = weighted_mean.search(parts[0].astype(float), labels[0])
     np.testing.assert_allclose(record["methods"]["grid"]["weights"], units / 20)
     assert "over_soft_voting" not in record["methods"]["soft voting"]
+    row, given = record["methods"]["likelihood, tempered"], parts[1].astype(float)
+    assert "weights" not in row  # which export.py would take for those of a plain mean
+    powers = [np.maximum(p, 1e-7) ** (1 / t) for p, t in zip(given, row["temperatures"], strict=True)]
+    mean = sum(w * p / p.sum(axis=1, keepdims=True) for w, p in zip(row["tempered_weights"], powers, strict=True))
+    assert row["test"]["accuracy"] == pytest.approx((mean.argmax(axis=1) == labels[1]).mean())
+    assert row["members"] == np.count_nonzero(row["tempered_weights"])
     assert (tmp_path / "here" / "ensemble.png").read_bytes().startswith(b"\x89PNG")
     before = hashlib.sha256((tmp_path / "here" / "ensemble.json").read_bytes()).hexdigest()
     again = run_script("ensemble/compare.py", *paths, "--out", "here", cwd=tmp_path)

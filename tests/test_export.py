@@ -258,8 +258,9 @@ def test_refusals(models, tmp_path, monkeypatch, capsys):
     shutil.copy(models / "softmax_layer.h5", member)
     shutil.copy(models / "no_softmax_at_its_end.keras", other)
     methods = {"soft voting": {}, "geometric mean": {"temperature": 1.0}, "hard voting": {}, "stacking": {}}
+    methods["likelihood, tempered"] = {"tempered_weights": [0.5, 0.5], "temperatures": [1.0, 2.0], "temperature": 1.0}
     record = write_record(tmp_path, [(member, {}), (other, {})], methods)
-    for method in ("hard voting", "stacking", "no such"):
+    for method in ("hard voting", "stacking", "likelihood, tempered", "no such"):
         line = refused(record, "--method", method, "--out", out)
         assert f"--method {method}" in line and "it has soft voting, geometric mean" in line
     assert "b.keras does not end in a softmax" in refused(record, "--method", "geometric mean", "--out", out)

@@ -60,7 +60,8 @@ def test_the_cost_of_an_ensemble_is_that_of_the_members_it_uses(found):
     costs = report.tables(found)["Cost"]
     assert costs.loc["soft voting"].tolist() == ["4", "10,000", "unknown"]
     for name, row in found.methods.items():
-        used = [i for i, weight in enumerate(row.get("weights", [1] * len(found.names))) if weight > 0]
+        weights = row.get("weights", row.get("tempered_weights", [1] * len(found.names)))
+        used = [i for i, weight in enumerate(weights) if weight > 0]
         assert costs.loc[name, "members"] == str(len(used))
         assert row["parameters"] == sum(1000 * (i + 1) for i in used)
         assert row["seconds_per_1000_images"] == (
