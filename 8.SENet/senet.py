@@ -528,7 +528,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.trained = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        if not np.isfinite(logs["loss"]):  # TerminateOnNaN has ended the epoch
+        if not np.isfinite(logs["loss"]):  # TerminateOnNaN would wait for every step to end before the next begins
             raise InputError(f"the loss is {logs['loss']} in epoch {epoch + 1}; give a lower LEARNING_RATE or a WARMUP")
         if SELECT == "best" and logs["val_accuracy"] > max([row["val_accuracy"] for row in self.history], default=-1):
             self.best_weights = self.model.get_weights()
@@ -620,7 +620,7 @@ def train(settings, folder, data=None, rates=learning_rate, callbacks=(), batche
 
             done = len(checkpoint.history)
             print(f"{folder}: {model.count_params():,} parameters, {len(x)} training images, from epoch {done + 1}")
-            callbacks = [keras.callbacks.TerminateOnNaN(), *callbacks, checkpoint]
+            callbacks = [*callbacks, checkpoint]
             if BACKEND == "tensorflow":
                 callbacks.append(keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False))
             model.fit(
