@@ -25,7 +25,7 @@ out=${1:-gpu_results}
 [ $# -le 1 ] && [ "${out:0:1}" != - ] || refuse "give [--rehearse] [OUT]"
 [ ! -e "$out/log.txt" ] || refuse "$out has results; give another OUT"
 [ -n "$rehearse" ] || [ -f "$root/images.tar.xz" ] || refuse "there is no $root/images.tar.xz; gpu_folder.sh makes the folder"
-mkdir -p "$out" || exit 2
+mkdir -p "$out" || refuse "$out cannot be made"
 out=$(cd "$out" && pwd)
 
 work=$(mktemp -d)
@@ -65,6 +65,7 @@ part() {
 }
 
 # The wheels of packages that are not here
+installed=none
 if [ -d "$root/wheels" ]; then
     mapfile -t missing < <(python3 - "$root"/wheels/*.whl << 'END'
 import importlib.metadata, pathlib, sys
@@ -79,11 +80,11 @@ END
     if [ ${#missing[@]} -gt 0 ]; then
         python3 -m pip install --quiet --no-index --no-deps --target "$work/site" "${missing[@]}" || refuse "pip failed"
         export PYTHONPATH=$work/site
-        say "installed: $(basename -a "${missing[@]}" | tr '\n' ' ')"
+        installed=$(basename -a "${missing[@]}" | paste -s -d ' ')
     fi
 fi
 
-python3 - > facts.txt << 'END' || refuse "what the scripts need is not all here; the lines above say what"
+python3 - > facts.txt << 'END' || refuse "not all that the scripts need is here; the lines above say what is missing"
 import importlib.metadata, platform
 
 import h5py, jax, keras, matplotlib, pandas, PIL, sklearn
@@ -107,6 +108,7 @@ gpu=$(nvidia-smi --query-gpu=name,memory.total,driver_version,compute_cap --form
     fi
     echo "CPU: $(sed -n 's/^model name\s*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores"
     cat facts.txt
+    echo "installed: $installed"
 } > "$results/machine.txt"
 tee -a "$out/log.txt" < "$results/machine.txt"
 

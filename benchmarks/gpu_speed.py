@@ -3,7 +3,7 @@
     python benchmarks/gpu_speed.py DATA.npz MEASUREMENTS.jsonl SECONDS NETWORK:WAY ...
 
 NETWORK is a name in training.py's NETWORKS. WAY is `jax`, the network's script as a user starts it, on JAX; `fixed`
-or `late`, the same but for the batches or for the wait at every step (see train_in_keras.py); `eager` or `compiled`,
+or `late`, the same but for its batches or for the wait at every step (see train_in_keras.py); `eager` or `compiled`,
 PyTorch with the batch size, recipe and precision that `jax` had, which comes before them.
 
 Each measurement is a process of its own and, as soon as it is made, a line of MEASUREMENTS.jsonl: {"network": ...,
@@ -16,7 +16,7 @@ import json
 import sys
 from pathlib import Path
 
-from training import HERE, NETWORKS, measure
+from training import HERE, NETWORKS, measure, refuse
 
 PYTORCH = {"eager": [], "compiled": ["compiled"]}  # and the options of train_in_pytorch.py
 KERAS = {"jax": "ours", "fixed": "fixed", "late": "late"}  # and what train_in_keras.py calls them
@@ -42,7 +42,10 @@ def command(network, way, data, seconds, before):
 def main():
     data, file, seconds, *wanted = sys.argv[1:]
     file, failed = Path(file), False
-    for network, way in (pair.split(":") for pair in wanted):
+    for pair in wanted:
+        network, _, way = pair.partition(":")
+        if network not in NETWORKS or way not in KERAS | PYTORCH:
+            refuse(f"{pair}: give NETWORK:WAY, of {', '.join(NETWORKS)} and {', '.join(KERAS | PYTORCH)}")
         done = read_measurements(file)
         if (network, way) in done:
             continue

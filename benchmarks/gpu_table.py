@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from gpu_speed import read_measurements
+from training import refuse
 
 WAYS = ("jax", "eager", "compiled")
 
@@ -85,7 +86,9 @@ def describe_resume(file):
 
 
 def main():
-    folder = Path(sys.argv[1])
+    folder = Path(sys.argv[1]) if len(sys.argv) == 2 else Path()
+    if not (folder / "machine.txt").exists():
+        refuse("give the folder that gpu_results.tar.gz unpacks to, with a machine.txt in it")
     facts = dict(line.split(": ", 1) for line in (folder / "machine.txt").read_text().splitlines())
     device = facts["CPU"] if facts["GPU"] == "none" else facts["GPU"]
     print(f"{device}; {facts['date']}; `{facts['command']}`, commit {facts['commit']}; {facts['versions']}\n")

@@ -132,6 +132,20 @@ def test_a_run_without_images_or_over_other_results_is_refused(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
 
 
+def test_what_cannot_be_measured_or_tabled_is_refused(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for module, arguments, told in (
+        (gpu_speed, ["images.npz", "measurements.jsonl", "4", "AlexNet:jax"], "AlexNet:jax: give NETWORK:WAY, of"),
+        (gpu_speed, ["images.npz", "measurements.jsonl", "4", "LeNet"], "LeNet: give NETWORK:WAY, of LeNet"),
+        (gpu_table, [str(tmp_path)], "give the folder that gpu_results.tar.gz unpacks to"),
+    ):
+        monkeypatch.setattr(sys, "argv", [f"{module.__name__}.py", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            module.main()
+        assert ended.value.code == 2 and capsys.readouterr().err.startswith(f"{module.__name__}.py: {told}")
+    assert not list(tmp_path.iterdir())
+
+
 RECIPE = {"recipe": [128, 0.1, 0.9, 1e-4], "precision": "mixed_bfloat16"}
 
 
