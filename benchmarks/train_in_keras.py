@@ -4,9 +4,10 @@
 
 For training.py, which starts it in a process of its own. WAY is `ours`: the script's own `train`, stopped after
 enough steps; `tensorflow`, `jax` or `torch`: the same, as KERAS_BACKEND must say too; `float32` or `mixed_bfloat16`:
-the same with that PRECISION; `before`: the same for the SCRIPT of an older checkout, named by its whole path; or
-`ancestor`. SETTINGS are the script's, such as --depth 110. What is written on the way lands in DATA's folder. The last
-line it prints is the result, as JSON.
+the same with that PRECISION; `fixed`: the same with one augmented batch, made once, at every step; `late`: the same,
+but the loss of a step is waited for only when the next one is under way; `before`: the same for the SCRIPT of an older
+checkout, named by its whole path; or `ancestor`. SETTINGS are the script's, such as --depth 110. What is written on the
+way lands in DATA's folder. The last line it prints is the result, as JSON.
 """
 
 import importlib.metadata
@@ -32,13 +33,29 @@ def load_script(path, settings):
     return script, script.read_settings(settings)[0]
 
 
-def stop_when_measured(script, seconds):
-    """Return a callback that prints the result when it is there and ends the program."""
+def gpu_memory(backend):
+    """Return {"gpu_memory": the most that was allocated on the first GPU, in GiB}, or {}; of JAX alone."""
+    if backend != "jax":
+        return {}
+    import jax
+
+    statistics = jax.devices()[0].memory_stats()  # None on a CPU
+    return {"gpu_memory": statistics["peak_bytes_in_use"] / 2**30} if statistics else {}
+
+
+def stop_when_measured(script, seconds, late=False):
+    """Return a callback that prints the result when it is there and ends the program.
+
+    It waits for every step, which JAX only sets going, as TerminateOnNaN does; if `late`, for the step before.
+    """
     keras, stopwatch = script.keras, Stopwatch(script.BATCH_SIZE, seconds)
 
     class StopWhenMeasured(keras.callbacks.Callback):
+        loss = 0.0
+
         def on_train_batch_end(self, batch, logs=None):
-            float(logs["loss"])  # waits for the step, which JAX only sets going
+            before, self.loss = self.loss, logs["loss"]
+            float(before if late else self.loss)
             result = stopwatch.step_ended()
             if result:
                 result["parameters"] = sum(math.prod(weight.shape) for weight in self.model.trainable_weights)
@@ -47,10 +64,25 @@ def stop_when_measured(script, seconds):
                 result["versions"] = {
                     name: importlib.metadata.version(name) for name in (keras.backend.backend(), "keras")
                 }
+                result |= gpu_memory(keras.backend.backend())
                 print(json.dumps(result), flush=True)
                 os._exit(0)  # the generator's thread would keep an ordinary exit waiting
 
     return StopWhenMeasured()
+
+
+def with_one_batch(batches_class):
+    """Return a class like the script's Batches that makes one batch and gives it at every step."""
+
+    class OneBatch(batches_class):
+        batch = None
+
+        def __getitem__(self, step):
+            if self.batch is None:
+                self.batch = super().__getitem__(step)
+            return self.batch
+
+    return OneBatch
 
 
 def train_by_older_script(script, settings, folder, stop):
@@ -126,13 +158,17 @@ def main():
     way, data, seconds, path, *settings = sys.argv[1:]
     precision = ["--precision", way] if way in ("float32", "mixed_bfloat16") else []
     script, settings = load_script(path, ["--data", data, *precision, *settings])
-    stop = stop_when_measured(script, float(seconds))
+    stop = stop_when_measured(script, float(seconds), late=way == "late")
     folder = Path(tempfile.mkdtemp(dir=Path(data).parent))
     if way == "ancestor":
         train_as_ancestor(script, folder, stop)
     elif way == "before":
         train_by_older_script(script, settings, folder, stop)
     else:
+        if way == "fixed":
+            script.Batches = with_one_batch(script.Batches)
+        if way == "late":
+            script.keras.callbacks.TerminateOnNaN = script.keras.callbacks.Callback  # which does nothing
         script.train(settings, folder, callbacks=[stop])
 
 

@@ -1,9 +1,13 @@
-"""Time the training of one of the networks in PyTorch: eager, float32, channels last.
+"""Time the training of one of the networks in PyTorch, channels last, on a GPU if there is one.
 
     python benchmarks/train_in_pytorch.py NETWORK DATA.npz SECONDS BATCH_SIZE LEARNING_RATE MOMENTUM WEIGHT_DECAY
+        [bfloat16] [compiled]
 
-For training.py, which starts it in a process of its own; needs torch and NumPy alone. The last line it prints is the
-result, as JSON. Each network has the layers and trainable parameters of its script's build_model.
+For training.py and gpu_speed.py, which start it in a process of its own; needs torch and NumPy alone. With `bfloat16`
+the network computes in it where autocast does, else in float32; with `compiled` it goes through torch.compile, else it
+is eager. On a GPU the images are there from the start and are augmented there; cuDNN tries its algorithms and takes the
+quickest. The loss is read at every step. The last line it prints is the result, as JSON. Each network has the layers
+and trainable parameters of its script's build_model.
 """
 
 import json
@@ -186,37 +190,47 @@ def augmented(padded, chosen):
 
     padded: uint8 (images, 40, 40, 3).
     """
-    count = len(chosen)
-    rows = torch.arange(32) + torch.randint(0, 9, (count, 1))
-    columns = torch.where(torch.rand(count, 1) < 0.5, torch.arange(32), torch.arange(31, -1, -1))
-    columns = columns + torch.randint(0, 9, (count, 1))
+    count, device = len(chosen), padded.device
+    pixels = torch.arange(32, device=device)
+    rows = pixels + torch.randint(0, 9, (count, 1), device=device)
+    columns = torch.where(torch.rand(count, 1, device=device) < 0.5, pixels, pixels.flip(0))
+    columns = columns + torch.randint(0, 9, (count, 1), device=device)
     return padded[chosen[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).float()
 
 
 def main():
-    name, data, seconds, batch_size, learning_rate, momentum, weight_decay = sys.argv[1:]
-    batch_size = int(batch_size)
+    name, data, seconds, batch_size, learning_rate, momentum, weight_decay, *options = sys.argv[1:]
+    batch_size, in_bfloat16 = int(batch_size), "bfloat16" in options
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.backends.cudnn.benchmark = True
     with np.load(data) as file:
-        x, labels = torch.from_numpy(file["x_train"][:IMAGES]), torch.from_numpy(file["y_train"][:IMAGES])
-    padded = functional.pad(x, (0, 0, 4, 4, 4, 4))
+        x, labels = (torch.from_numpy(file[name][:IMAGES]) for name in ("x_train", "y_train"))
+    padded, labels = functional.pad(x, (0, 0, 4, 4, 4, 4)).to(device), labels.long().to(device)
     colours = x[:1000].float().mean((0, 1, 2)), x[:1000].float().std((0, 1, 2))
-    mean, deviation = (colour.view(1, 3, 1, 1) for colour in colours)
-    model = NETWORKS[name]().to(memory_format=torch.channels_last)
+    mean, deviation = (colour.view(1, 3, 1, 1).to(device) for colour in colours)
+    model = NETWORKS[name]().to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         model.parameters(), float(learning_rate), float(momentum), weight_decay=float(weight_decay), nesterov=True
     )
+    forward = torch.compile(model) if "compiled" in options else model
     stopwatch, result = Stopwatch(batch_size, float(seconds)), None
-    for chosen in torch.randperm(len(x)).split(batch_size):
+    for chosen in torch.randperm(len(x), device=device).split(batch_size):
         images = (augmented(padded, chosen) - mean) / deviation
-        loss = functional.cross_entropy(model(images), labels[chosen])
+        with torch.autocast(device.type, torch.bfloat16, enabled=in_bfloat16):
+            loss = functional.cross_entropy(forward(images), labels[chosen])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        loss.item()  # waits for a GPU
         result = stopwatch.step_ended()
         if result:
             break
     result["parameters"] = sum(parameter.numel() for parameter in model.parameters())
-    print(json.dumps(result | {"precision": "float32", "versions": {"PyTorch": torch.__version__}}))
+    result["precision"] = "bfloat16" if in_bfloat16 else "float32"
+    result["versions"] = {"PyTorch": torch.__version__}
+    if device.type == "cuda":
+        result["gpu_memory"] = torch.cuda.max_memory_allocated() / 2**30
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":
