@@ -59,8 +59,8 @@ def check(config, version):
         kind, settings = layer["class_name"], layer["config"]
         if kind == "RandomCrop" and (major, minor) < (3, 8):
             raise Keras3Error(
-                "has RandomCrop, which before 3.8 resized images in predictions and now leaves them alone; where it was "
-                "made, put Resizing in its place"
+                "has RandomCrop, which before 3.8 resized images in predictions and now leaves them alone; where it "
+                "was made, put Resizing in its place"
             )
         moves = settings.get("strides") not in (1, [1], [1, 1], [1, 1, 1])
         if re.fullmatch("Conv[123]DTranspose", kind) and moves and "output_padding" not in settings:
