@@ -38,6 +38,13 @@ def texts(group, name):
     return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
 
 
+def scaled(value, factors):
+    """Return an array with the parts of its last axis, as many as there are factors, multiplied by them."""
+    if set(factors) == {1.0}:
+        return value
+    return value * np.repeat(np.array(factors, value.dtype), value.shape[-1] // len(factors))
+
+
 def load_weights(file, model, assign):
     """Give the weights in an HDF5 group to the layers of a Part, or raise Keras2Error where they do not fit.
 
@@ -62,12 +69,7 @@ def load_weights(file, model, assign):
             if value.shape != tuple(variable.shape):
                 raise Keras2Error(f"has a weight {found} of shape {value.shape}, where {variable.shape} is needed")
             if assign:
-                value = value[()]
-                variable.assign(
-                    value * np.repeat(np.array(factors, value.dtype), value.shape[-1] // len(factors))
-                    if factors != (1.0,) * len(factors)
-                    else value
-                )
+                variable.assign(scaled(value[()], factors))
     if stored:
         raise Keras2Error(f"has weights for {', '.join(sorted(stored))}, which none of its layers takes")
     if "top_level_model_weights" in file and texts(file["top_level_model_weights"], "weight_names"):

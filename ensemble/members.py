@@ -230,8 +230,8 @@ def predict(path, model_hash, data, hold_out, form):
         if given != (None, classes) and (given, classes) != ((None, 1), 2):
             needed = f"{(None, classes)}{' or (None, 1)' if classes == 2 else ''}"
             raise RefusedError(f"{path} gives outputs of shape {given}; {data}, of {classes} classes, needs {needed}")
-        more = 1 if form.resize is None else warn_of_resizing(path, model, x.shape[1:3], form.resize)
-        batch = max(1, int(BATCH / max(1, more)))
+        warn_of_resizing(path, model, x.shape[1:3], form)
+        batch = batch_for(model, path, x.shape[1:3], form)
         starts = progress(range(0, len(x), batch), f"{path}: predicting")
         outputs = [
             model.predict_on_batch(model_inputs(model, path, x[start : start + batch], form)) for start in starts
@@ -270,18 +270,27 @@ def original_size(data):
         return None
 
 
-def warn_of_resizing(path, model, size, method):
-    """Say what resizing images of this size costs; return how many times the pixels a model then computes with."""
+def times_the_pixels(model, path, size, form):
+    """Return how many times the pixels of images of this height and width a model gets, if its form resizes them."""
     taken = taken_by(model, path)
-    more = taken.height * taken.width / (size[0] * size[1])
+    return taken.height * taken.width / math.prod(size) if form.resize else 1
+
+
+def batch_for(model, path, size, form):
+    """Return how many images a model is given at a time: fewer where they are enlarged."""
+    return max(1, int(BATCH / max(1, times_the_pixels(model, path, size, form))))
+
+
+def warn_of_resizing(path, model, size, form):
+    """Say on stderr what it costs to resize images of this height and width for a model."""
+    more, taken = times_the_pixels(model, path, size, form), taken_by(model, path)
     if more != 1:
         cost = f"{more:.0f} times the pixels to compute with, and no more detail" if more > 1 else "detail is lost"
         print(
             f"{Path(sys.argv[0]).name}: {path} gets images resized from {size[0]}x{size[1]} to "
-            f"{taken.height}x{taken.width}, {method}: {cost}",
+            f"{taken.height}x{taken.width}, {form.resize}: {cost}",
             file=sys.stderr,
         )
-    return more
 
 
 def load_members(paths, data=None, hold_out=None, forms=None, skip_refused=False):
@@ -375,9 +384,9 @@ def warn_of_chance(member):
 def seconds_per_thousand(members):
     """Return the seconds that each model takes for 1,000 of the data's images on this machine, a list of floats.
 
-    In the precision that the model was saved in and batches of 250, one model in memory at a time; the median of
-    ROUNDS after a batch to warm up. Kept beside the model, in FILE.seconds.json, so that it is measured once. All None
-    if the images can no longer be loaded.
+    In the precision that the model was saved in and batches of 250, or fewer if images are enlarged for it, one model
+    in memory at a time; the median of ROUNDS after a batch to warm up. Kept beside the model, in FILE.seconds.json, so
+    that it is measured once. All None if the images can no longer be loaded.
     """
     seconds = []
     for member in members:
@@ -412,8 +421,9 @@ def measure_seconds(member):
     model = load_model(member.path, form.output)
     rounds = []
     with usable(member.path):
+        size = batch_for(model, member.path, x.shape[1:3], form)
         x = model_inputs(model, member.path, x, form).astype(np.float32)
-        batches = [x[start : start + BATCH] for start in range(0, len(x), BATCH)]
+        batches = [x[start : start + size] for start in range(0, len(x), size)]
         model.predict_on_batch(batches[0])
         for _ in progress(range(ROUNDS), f"{member.path}: measuring its speed"):
             started = time.perf_counter()

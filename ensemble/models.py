@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 from common import refuse
 from keras2 import load_keras2
 from keras2_layers import Keras2Error
+from keras3 import Keras3Error, mended, operations_in
 
 SUFFIXES = (".h5", ".keras")
 SIGNATURES = {b"\x89HDF": ".h5", b"PK\x03\x04": ".keras"}  # the first bytes of HDF5 and zip files
@@ -92,23 +93,12 @@ def check_config(path, file, version):
         )
     if config is None or "model_weights" not in file:
         raise RefusedError(f"{path} is an HDF5 file in which Keras saved no model")
-    names = list(operations(json.loads(config)))
+    names = operations_in(json.loads(config))
     if names and not version.startswith("2."):
         raise RefusedError(
-            f"{path} has operations in its graph ({', '.join(sorted(set(names)))}), which Keras cannot read back from "
-            "an .h5 file; where it was made, save it as .keras"
+            f"{path} has operations in its graph ({', '.join(names)}), which Keras cannot read back from an .h5 file; "
+            "where it was made, save it as .keras"
         )
-
-
-def operations(spec):
-    """Yield the names of operations in the configuration of a Keras 3 model: they have no dtype, as layers have."""
-    if not isinstance(spec.get("config"), dict):
-        return
-    for layer in spec["config"].get("layers", ()):
-        if "layers" in layer["config"]:
-            yield from operations(layer)
-        elif "dtype" not in layer["config"]:
-            yield layer["class_name"]
 
 
 def check_file(path):
@@ -133,6 +123,8 @@ def check_file(path):
                 f"{path} was saved by Keras {version} as .keras, which Keras 3 reads in another meaning; where it was "
                 "made, save it as .h5"
             )
+    if not re.match(r"\d+\.\d+", version):
+        raise RefusedError(f"{path} does not say which Keras saved it, and what it means hangs on that")
     if version.startswith(("0.", "1.")):
         raise RefusedError(f"{path} was saved by Keras {version}; load it with Keras 2.0 to 2.2 and save it again")
     if size > 10 * path.stat().st_size + 2**20:
@@ -169,7 +161,7 @@ def load_model(path, output=None):
         return with_one_output(model, path, output)
     except RefusedError:
         raise
-    except Keras2Error as error:
+    except (Keras2Error, Keras3Error) as error:
         raise RefusedError(f"{path}, a model by Keras {version}, {error}") from None
     except Exception as error:  # whatever a damaged or foreign file makes Keras raise
         raise unusable(path, error) from None
@@ -180,7 +172,8 @@ def read_model(path, version, make_variables):
     import keras
 
     if not version.startswith("2."):
-        return keras.models.load_model(path, compile=False)
+        with mended(path, version) as file:
+            return keras.models.load_model(file, compile=False)
     with h5py.File(path) as file:
         return load_keras2(file, version, make_variables)
 

@@ -119,6 +119,7 @@ REFUSED = {  # by the words of the refusal: file, what is changed, and the versi
     "before Keras 2.9": ("images", lambda config: None, "2.8.0"),
     "before Keras 2.3": ("images", renamed("random_crop", class_name="Resizing"), "2.2.4-tf"),
     "does not say the shape of its images": ("sequentials", no_input, None),
+    "where (8, 1000000000) is needed": ("graph", setting("dense", units=10**9), None),  # which is not made first
     "is a model of class Mine": ("graph", lambda config: config.update(class_name="Mine"), None),
 }
 
