@@ -348,7 +348,7 @@ def gpus():
     if BACKEND == "jax":
         import jax
 
-        found = [device for device in jax.devices() if device.platform == "gpu"]
+        found = [device for device in jax.devices() if device.platform in ("gpu", "cuda", "rocm")]
         return [(gpu.device_kind, tuple(map(int, re.findall(r"\d+", gpu.compute_capability)))) for gpu in found]
     from torch import cuda  # one: Keras cannot spread PyTorch
 

@@ -116,15 +116,15 @@ if [ -n "$rehearse" ]; then
     data=digits.npz seconds=0.2
     training=(--data digits --depth 8 --batch-size 32 --epochs 2)
     speed=(LeNet:jax LeNet:eager LeNet:compiled)
-    waiting=(LeNet:fixed LeNet:late)
+    waiting=(LeNet:fixed)
     others=()
     python3 -c 'import sys; sys.path.insert(0, "benchmarks"); from training import write_images; write_images("digits.npz")' &
 else
     data=cifar10.npz seconds=4
     training=(--data $data)
     speed=(ResNet-20:jax ResNet-20:eager WRN-28-10:jax WRN-28-10:eager ResNet-20:compiled WRN-28-10:compiled)
-    waiting=(ResNet-20:fixed ResNet-20:late WRN-28-10:fixed)
-    others=(LeNet:jax LeNet:eager LeNet:fixed LeNet:late WRN-28-10:late)
+    waiting=(ResNet-20:fixed WRN-28-10:fixed)
+    others=(LeNet:jax LeNet:eager LeNet:fixed)
     for network in SE-ResNeXt-29-4x64d DenseNet-BC-100-12 ResNeXt-29-8x64d VGG-19 ResNet-110 NIN; do
         others+=($network:jax $network:eager)
     done

@@ -2,9 +2,9 @@
 
     python benchmarks/gpu_speed.py DATA.npz MEASUREMENTS.jsonl SECONDS NETWORK:WAY ...
 
-NETWORK is a name in training.py's NETWORKS. WAY is `jax`, the network's script as a user starts it, on JAX; `fixed`
-or `late`, the same but for its batches or for the wait at every step (see train_in_keras.py); `eager` or `compiled`,
-PyTorch with the batch size, recipe and precision that `jax` had, which comes before them.
+NETWORK is a name in training.py's NETWORKS. WAY is `jax`, the network's script as a user starts it, on JAX; `fixed`,
+the same with one batch that was made before; `eager` or `compiled`, PyTorch with the batch size, recipe and precision
+that `jax` had, which comes before them.
 
 Each measurement is a process of its own and, as soon as it is made, a line of MEASUREMENTS.jsonl: {"network": ...,
 "way": ..., "images_per_second": ..., "memory": resident, "gpu_memory": allocated on the GPU, if there is one, both the
@@ -19,7 +19,7 @@ from pathlib import Path
 from training import HERE, NETWORKS, measure, refuse
 
 PYTORCH = {"eager": [], "compiled": ["compiled"]}  # and the options of train_in_pytorch.py
-KERAS = {"jax": "ours", "fixed": "fixed", "late": "late"}  # and what train_in_keras.py calls them
+KERAS = {"jax": "ours", "fixed": "fixed"}  # and what train_in_keras.py calls them
 
 
 def read_measurements(file):

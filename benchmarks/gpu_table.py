@@ -49,15 +49,14 @@ def waiting_table(measured):
     """Return the lines of the table of what part of a step waits for its batch."""
     rows = []
     for network in dict.fromkeys(network for network, _ in measured):
-        results = [measured.get((network, way), {}) for way in ("jax", "fixed", "late")]
+        results = [measured.get((network, way), {}) for way in ("jax", "fixed")]
         speeds = [result.get("images_per_second") for result in results]
-        if not speeds[0] or not (speeds[1] or speeds[2]):
+        if not all(speeds):
             continue
-        ours, fixed, late = (speed and 1000 * results[0]["recipe"][0] / speed for speed in speeds)
-        share = fixed and 100 * (1 - fixed / ours)
-        rows.append([network, *(number(value, ".2f") for value in (ours, fixed)), number(share), number(late, ".2f")])
+        ours, fixed = (1000 * results[0]["recipe"][0] / speed for speed in speeds)
+        rows.append([network, number(ours, ".2f"), number(fixed, ".2f"), number(100 * (1 - fixed / ours))])
     titles = ["network", "step, ms", "with one batch, made before, ms", "waits for its batch, %"]
-    return markdown([*titles, "loss read a step late, ms"], rows) if rows else []
+    return markdown(titles, rows) if rows else []
 
 
 def describe_training(folder):

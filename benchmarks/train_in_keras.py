@@ -4,10 +4,9 @@
 
 For training.py, which starts it in a process of its own. WAY is `ours`: the script's own `train`, stopped after
 enough steps; `tensorflow`, `jax` or `torch`: the same, as KERAS_BACKEND must say too; `float32` or `mixed_bfloat16`:
-the same with that PRECISION; `fixed`: the same with one augmented batch, made once, at every step; `late`: the same,
-but the loss of a step is waited for only when the next one is under way; `before`: the same for the SCRIPT of an older
-checkout, named by its whole path; or `ancestor`. SETTINGS are the script's, such as --depth 110. What is written on the
-way lands in DATA's folder. The last line it prints is the result, as JSON.
+the same with that PRECISION; `fixed`: the same with one augmented batch, made once, at every step; `before`: the same
+for the SCRIPT of an older checkout, named by its whole path; or `ancestor`. SETTINGS are the script's, such as --depth
+110. What is written on the way lands in DATA's folder. The last line it prints is the result, as JSON.
 """
 
 import importlib.metadata
@@ -43,10 +42,10 @@ def gpu_memory(backend):
     return {"gpu_memory": statistics["peak_bytes_in_use"] / 2**30} if statistics else {}
 
 
-def stop_when_measured(script, seconds, late=False):
+def stop_when_measured(script, seconds):
     """Return a callback that prints the result when it is there and ends the program.
 
-    It waits for every step, which JAX only sets going, as TerminateOnNaN does; if `late`, for the step before.
+    It waits at every step for the step before, since JAX and a GPU only set steps going.
     """
     keras, stopwatch = script.keras, Stopwatch(script.BATCH_SIZE, seconds)
 
@@ -55,7 +54,7 @@ def stop_when_measured(script, seconds, late=False):
 
         def on_train_batch_end(self, batch, logs=None):
             before, self.loss = self.loss, logs["loss"]
-            float(before if late else self.loss)
+            float(before)
             result = stopwatch.step_ended()
             if result:
                 result["parameters"] = sum(math.prod(weight.shape) for weight in self.model.trainable_weights)
@@ -158,7 +157,7 @@ def main():
     way, data, seconds, path, *settings = sys.argv[1:]
     precision = ["--precision", way] if way in ("float32", "mixed_bfloat16") else []
     script, settings = load_script(path, ["--data", data, *precision, *settings])
-    stop = stop_when_measured(script, float(seconds), late=way == "late")
+    stop = stop_when_measured(script, float(seconds))
     folder = Path(tempfile.mkdtemp(dir=Path(data).parent))
     if way == "ancestor":
         train_as_ancestor(script, folder, stop)
@@ -167,8 +166,6 @@ def main():
     else:
         if way == "fixed":
             script.Batches = with_one_batch(script.Batches)
-        if way == "late":
-            script.keras.callbacks.TerminateOnNaN = script.keras.callbacks.Callback  # which does nothing
         script.train(settings, folder, callbacks=[stop])
 
 

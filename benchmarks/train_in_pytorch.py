@@ -213,7 +213,7 @@ def main():
         model.parameters(), float(learning_rate), float(momentum), weight_decay=float(weight_decay), nesterov=True
     )
     forward = torch.compile(model) if "compiled" in options else model
-    stopwatch, result = Stopwatch(batch_size, float(seconds)), None
+    stopwatch, result, before = Stopwatch(batch_size, float(seconds)), None, torch.zeros(1)
     for chosen in torch.randperm(len(x), device=device).split(batch_size):
         images = (augmented(padded, chosen) - mean) / deviation
         with torch.autocast(device.type, torch.bfloat16, enabled=in_bfloat16):
@@ -221,7 +221,8 @@ def main():
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        loss.item()  # waits for a GPU
+        before.item()  # waits for a GPU to end the step before
+        before = loss.detach()
         result = stopwatch.step_ended()
         if result:
             break
