@@ -81,7 +81,7 @@ def test_sliced_convolutions_compute_what_the_grouped_ones_do():
 def test_networks_with_different_parameters_are_not_compared(monkeypatch, capsys):
     result = {"images_per_second": 1.0, "memory": 1.0, "recipe": [128, 0.1, 0.9, 1e-4]}
     parameters = iter((62_006, 62_007))
-    monkeypatch.setattr(training, "measure", lambda command: result | {"parameters": next(parameters)})
+    monkeypatch.setattr(training, "measure", lambda command, backend: result | {"parameters": next(parameters)})
     with pytest.raises(SystemExit) as stopped:
         training.compare("LeNet", ["ours", "ancestor"], "data.npz", SimpleNamespace(rounds=1, seconds=1))
     assert stopped.value.code == 2 and "'ours': 62006, 'ancestor': 62007" in capsys.readouterr().err
