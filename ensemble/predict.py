@@ -3,9 +3,10 @@
     python ensemble/predict.py runs/*/model.h5 --images cat.png dog.jpg
     python ensemble/predict.py a.h5 b.h5 --images photos/*.png --weights 0.7,0.3 --classes cat,dog
 
-Of each image the middle square is taken, and brought to the size that a model takes. (MNIST's own of 28x28 pixels are
-enlarged to 32x32 here; in training they get a black border.) Prints the three likeliest classes of every member and of
-the ensemble, and draws them beside the images.
+An image is prepared as it would be for training: what is transparent becomes white; where a model takes 32x32 pixels,
+an image of 28 to 31 gets a black border; of any other the middle square is taken, and brought to the size that the
+model takes, as tools/images_to_npz.py --size does. Prints the three likeliest classes of every member and of the
+ensemble, and draws them beside the images.
 """
 
 import argparse
@@ -14,11 +15,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from forms import Form, add_form_options, model_inputs, read_forms, taken_by
+from forms import PADDED, Form, add_form_options, model_inputs, read_forms, taken_by
+from images_to_npz import read_image, resized
 from matplotlib.figure import Figure
 from members import file_hash, import_script, kept_form, read_run, refuse, short_names, written_whole
 from models import RefusedError, check_name, load_model, refusing, usable
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 SHOWN = 3
 NAMES = {
@@ -27,23 +29,16 @@ NAMES = {
 }
 
 
-def read_image(path):
-    """Return an image file as Pillow's RGB image, or refuse it."""
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith(("I", "F")):
-                raise ValueError("it has more than 8 bits a colour; convert it")
-            return ImageOps.exif_transpose(image).convert("RGB")
-    except Exception as error:  # a damaged file raises whatever its decoder does
-        refuse(f"{path} cannot be read as an image: {error}")
-
-
-def middle_square(image, size, method):
-    """Return the middle of a Pillow image, (width, height) in size or, if a method will resize it, in shape."""
+def prepared(image, size, method):
+    """Return a Pillow image as training would have it, (width, height) in size or, if a method will resize it, in
+    shape: see above."""
     if method:
         factor = min(own / needed for own, needed in zip(image.size, size, strict=True))
         size = tuple(max(1, round(factor * needed)) for needed in size)
-    return ImageOps.fit(image, size)
+    elif size == (PADDED, PADDED) and min(image.size) >= 28 and max(image.size) <= PADDED:
+        before, after = ([(PADDED + more - own) // 2 for own in image.size] for more in (1, 0))
+        return ImageOps.expand(image, (*before, *after))
+    return resized(image, size[0], "crop") if size[0] == size[1] else ImageOps.fit(image, size)
 
 
 def predict(path, images, form=None):
@@ -59,7 +54,8 @@ def predict(path, images, form=None):
         taken = taken_by(model, path)
         if len(model.output_shape) != 2:
             raise RefusedError(f"{path} gives outputs of shape {model.output_shape}; (None, classes) is needed")
-        squares = [middle_square(image, (taken.width or 32, taken.height or 32), form.resize) for image in images]
+        size = taken.width or PADDED, taken.height or PADDED
+        squares = [prepared(image, size, form.resize) for image in images]
         if taken.channels == 1:
             squares = [square.convert("L").convert("RGB") for square in squares]
         inputs = [model_inputs(model, path, np.asarray(square)[np.newaxis], form) for square in squares]
@@ -134,7 +130,10 @@ def main():
         with refusing(options.skip_refused):
             check_name(path)
             there.append(number)
-    images = [read_image(file) for file in options.images]
+    try:
+        images = [read_image(file) for file in options.images]
+    except ValueError as error:
+        refuse(str(error))
 
     print("Loading Keras ...", flush=True)
     with refusing(skip=False):

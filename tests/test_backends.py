@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -40,15 +41,16 @@ def by_jax(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KERAS_BACKEND", "jax")
         patch.setenv("PYTHONPATH", str(folder))
-        done = run_script("4.ResNet/resnet.py", *QUICK, "--depth", 8, "--run", "a", cwd=folder)
-        run_script("1.LeNet/lenet.py", *QUICK, "--test-flip", "yes", "--run", "b", cwd=folder)
+        small = write_small_script(folder / "small.py", dropout=0.3)
+        run_script(small, *QUICK, "--test-flip", "yes", "--run", "a", cwd=folder)
+        done = run_script("1.LeNet/lenet.py", *QUICK, "--run", "b", cwd=folder)
     assert done.stderr == ""
     return folder
 
 
 @pytest.mark.xdist_group("by_jax")
 def test_a_run_on_jax_needs_no_tensorflow(by_jax):
-    folder = by_jax / "runs/a"
+    folder = by_jax / "runs/b"
     names = {"model.h5", "run.json", "history.csv", "curves.png", "predictions.npz"}
     assert {path.name for path in folder.iterdir()} == names
     record = json.loads((folder / "run.json").read_text())
@@ -132,15 +134,15 @@ for schedule in {SCHEDULES}:
             np.testing.assert_allclose(first[name], second[name], rtol=1e-4, atol=1e-4, err_msg=f"{schedule} {name}")
 
 
-def test_a_batch_that_two_devices_cannot_share_is_refused(backend, run, tmp_path):
-    script = ROOT / "1.LeNet/lenet.py"
-    lines = f"import runpy, sys\nsys.argv[0] = {str(script)!r}\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
-    (tmp_path / "two.py").write_text(TWO_DEVICES[backend] + lines)
-    lines = run(tmp_path / "two.py", *QUICK, "--batch-size", 33, status=2).stderr.splitlines()
-    assert lines[-1] == "lenet.py: BATCH_SIZE = 33 is no multiple of 2, the number of devices"
+def test_a_batch_that_two_devices_cannot_share_is_refused(tmp_path, monkeypatch):
+    script = load_script("1.LeNet/lenet.py")
+    settings, _ = script.read_settings(["--data", "digits", "--batch-size", "33"])
+    monkeypatch.setattr(script, "all_devices", lambda: (nullcontext(), 2))
+    with pytest.raises(script.InputError, match="BATCH_SIZE = 33 is no multiple of 2, the number of devices"):
+        script.train(settings, tmp_path / "a")
 
 
-@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize(("backend", "devices"), [("tensorflow", 2), ("jax", 1), ("jax", 2)], indirect=["backend"])
 def test_a_run_killed_and_resumed_ends_as_an_unbroken_one(backend, devices, run, tmp_path):
     killed = KILLED_AT if devices == 1 else TWO_DEVICES[backend] + KILLED_AT
     (tmp_path / "killed_at.py").write_text(killed)
@@ -160,25 +162,32 @@ import json, sys
 import keras, numpy as np
 from conftest import load_script
 
+def values(model):
+    return np.concatenate([variable.numpy().ravel() for variable in model.trainable_variables])
+
 class Watch(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
-        self.epoch, self.now = epoch, self.model.get_weights()
+        self.epoch = epoch
+        self.keep()
+
+    def keep(self):
+        twin.set_weights(self.model.get_weights())
+        self.now = values(twin)
 
     def on_train_batch_end(self, batch, logs=None):
         if keras.backend.backend() == "jax":
             self.model.jax_state_sync()  # during an epoch the weights are elsewhere
-        before, self.now = self.now, self.model.get_weights()
-        twin.set_weights(before)
+        before = self.now
         twin.train_on_batch(*seen[self.epoch, batch])  # at a rate of 1 the weights change by the gradient
-        own = slice(-len(twin.trainable_weights), None)  # before them come the colours' moments
-        gradient = np.concatenate([(a - b).ravel() for a, b in zip(before[own], twin.get_weights()[own])])
-        change = np.concatenate([(a - b).ravel() for a, b in zip(before[own], self.now[own])])
+        gradient = before - values(twin)
+        self.keep()
+        change = before - self.now
         rate = float(change @ gradient / (gradient @ gradient))
         found.append([rate, float(np.linalg.norm(change - rate * gradient) / np.linalg.norm(rate * gradient + 1e-12))])
 
 for schedule in ("step", "cosine", "tanh", "plateau"):
-    script = load_script("1.LeNet/lenet.py")
-    settings, folder = script.read_settings([*sys.argv[1:], "--schedule", schedule, "--run", schedule])
+    script = load_script(sys.argv[1])
+    settings, folder = script.read_settings([*sys.argv[2:], "--schedule", schedule, "--run", schedule])
 
     class Recorded(script.Batches):
         def __getitem__(self, step):
@@ -202,7 +211,9 @@ def test_the_batches_and_rates_that_moved_the_weights_are_the_planned_ones(backe
     (tmp_path / "rates.py").write_text(RATES)
     few = ("--limit", 128, "--batch-size", 32, "--epochs", 4, "--momentum", 0, "--weight-decay", 0)
     own = ("--warmup", 1, "--patience", 1, "--milestones", 0.5, "--drop", 0.5)
-    printed = run(tmp_path / "rates.py", "--data", "digits", *few, *own, "--precision", "float32").stdout
+    own += ("--learning-rate", 0.01, "--precision", "float32")
+    small = write_small_script(tmp_path / "small.py")
+    printed = run(tmp_path / "rates.py", small, "--data", "digits", *few, *own).stdout
     found = dict(zip(SCHEDULES, (json.loads(line) for line in printed.splitlines() if line[0] == "["), strict=True))
     after = {
         "step": lambda t: 0.5 if t >= 0.5 else 1.0,
@@ -233,14 +244,6 @@ def test_a_backend_that_is_none_or_is_not_installed_is_one_line(refused, tmp_pat
     assert "Keras with KERAS_BACKEND = 'jaxx' cannot be imported" in refused("htd/compare.py", "--epochs", 1)
 
 
-def test_a_run_is_not_resumed_on_another_backend(run, refused, tmp_path, monkeypatch):
-    (tmp_path / "killed_at.py").write_text(KILLED_AT)
-    script = ROOT / "1.LeNet/lenet.py"
-    run(tmp_path / "killed_at.py", 3, script, *QUICK, "--run", "a", status=-signal.SIGKILL)
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
-    assert "backend was tensorflow, is jax" in refused(script, *QUICK, "--run", "a")
-
-
 @pytest.fixture
 def nvidia_smi(tmp_path, monkeypatch):
     """A function that puts a stand-in for the driver's nvidia-smi first in the PATH, with this exit status."""
@@ -255,14 +258,17 @@ def nvidia_smi(tmp_path, monkeypatch):
     return with_status
 
 
-def test_a_gpu_that_the_backend_does_not_see_is_told(backend, nvidia_smi, run, tmp_path):
+IDLE = "nvidia-smi finds a GPU, but {} does not: this run goes on on the CPU; for the next, pip install {}\n"
+
+
+def test_a_gpu_that_the_backend_does_not_see_is_told(nvidia_smi, run, tmp_path, capfd, monkeypatch):
     nvidia_smi(0)
-    package = {"tensorflow": "tensorflow[and-cuda]", "jax": "jax[cuda13]"}[backend]
-    assert run("1.LeNet/lenet.py", *QUICK, "--run", "a").stderr == (
-        f"nvidia-smi finds a GPU, but {backend} does not: this run goes on on the CPU; for the next, "
-        f'pip install "{package}"\n'
-    )
+    done = run("1.LeNet/lenet.py", *QUICK, "--run", "a")
+    assert done.stderr == IDLE.format("tensorflow", '"tensorflow[and-cuda]"')
     assert (tmp_path / "runs/a/run.json").exists()
+    script = load_script("1.LeNet/lenet.py", BACKEND="jax", gpus=lambda: [])
+    script.warn_of_idle_gpu()
+    assert capfd.readouterr().err == IDLE.format("jax", '"jax[cuda13]"')
 
 
 @pytest.mark.parametrize("hidden", ["CUDA_VISIBLE_DEVICES=", "CUDA_VISIBLE_DEVICES=-1", "JAX_PLATFORMS=cpu"])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import load_script
 from PIL import Image
 from scipy.special import softmax
 
@@ -554,3 +555,30 @@ def test_benchmark(run, monkeypatch):
     with pytest.raises(SystemExit, match="the search says"):
         weight_search.compare(3, images=500, step=0.1)
     assert "plain loop" in run("benchmarks/weight_search.py", "--help").stdout
+
+
+def test_an_image_is_prepared_as_in_training(tmp_path):
+    """Of 28x30 pixels, saved as a file, beside what a script makes of the same pixels; and on white, if transparent."""
+    import keras
+    from PIL import Image
+
+    x = np.random.default_rng(0).integers(0, 256, (8, 28, 30, 3), dtype=np.uint8)
+    y = np.arange(8) % 2
+    np.savez(tmp_path / "own.npz", x_train=np.concatenate([x] * 4), y_train=np.tile(y, 4), x_test=x, y_test=y)
+    images, _ = load_script("4.ResNet/resnet.py").load_data(str(tmp_path / "own.npz"), 4)["test"]
+    pixels = keras.Input((32, 32, 3))
+    features = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(pixels))
+    model = keras.Model(pixels, keras.layers.Dense(2, "softmax")(features))
+    model.save(tmp_path / "a.h5")
+    for number, image in enumerate(x):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    files = [predict.read_image(tmp_path / f"{number}.png") for number in range(8)]
+    found = predict.predict(tmp_path / "a.h5", files)
+    np.testing.assert_allclose(found, model.predict(images, verbose=0), atol=1e-6)
+    glyph = np.zeros((32, 32, 4), np.uint8)
+    glyph[8:24, 8:24, 3] = 255  # black on a transparent ground
+    Image.fromarray(glyph).save(tmp_path / "glyph.png")
+    expected = np.full((1, 32, 32, 3), 255, np.uint8)
+    expected[:, 8:24, 8:24] = 0
+    found = predict.predict(tmp_path / "a.h5", [predict.read_image(tmp_path / "glyph.png")])
+    np.testing.assert_allclose(found, model.predict(expected, verbose=0), atol=1e-6)

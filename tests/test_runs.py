@@ -353,7 +353,8 @@ def test_a_backup_that_cannot_be_used_and_a_folder_that_cannot_be_made_are_one_l
     with np.load(backup) as arrays:
         kept = dict(arrays)
     past = json.loads(str(kept["past"]))
-    for name, value, message in (("CYCLES", 5, "CYCLES was 5, is None"), ("precision", "x", "precision was x, is ")):
+    others = ("CYCLES", 5, "CYCLES was 5, is None"), ("precision", "x", "precision was x, is ")
+    for name, value, message in (*others, ("backend", "jax", "backend was jax, is tensorflow")):
         changed = past | {"settings": past["settings"] | {name: value}}
         np.savez(backup, **kept | {"past": json.dumps(changed)})
         assert message in refused(script, *command)
