@@ -39,7 +39,7 @@ demo: setup
 
 once = { [ -f runs/$(1)/run.json ] || $(BIN)/python $(2) --data digits --precision float32 --run $(1); }
 
-# The same network trained on each backend, in demo/backends/; then the three models vote, on TensorFlow
+# The same network trained on each backend, in demo/backends/; then the three models vote
 backends: .venv/installed-dev
 	@echo "Installing PyTorch into .venv, some minutes ..."
 	@$(PIP_INSTALL) -r requirements-backends.txt

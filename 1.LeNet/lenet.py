@@ -35,7 +35,7 @@ os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # for TensorFlow's start-up notes,
 try:
     import keras
 
-    keras.utils.set_random_seed(0)  # for which Keras imports TensorFlow, if it is there, on other backends too
+    keras.utils.set_random_seed(0)  # on other backends too this imports TensorFlow, if it is there: better now
 finally:
     os.dup2(stderr, 2)
 
@@ -349,7 +349,7 @@ def warn_of_idle_gpu():
     """Say so on stderr if there is an NVIDIA driver, and the backend sees no GPU, though nobody hid it."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or os.environ.get("JAX_PLATFORMS") == "cpu"
     if not hidden and not gpus() and subprocess.run("nvidia-smi", shell=True, capture_output=True).returncode == 0:
-        package = {"tensorflow": '"tensorflow[and-cuda]"', "jax": '"jax[cuda13]"', "torch": "torch, a build for CUDA"}
+        package = {"tensorflow": '"tensorflow[and-cuda]"', "jax": '"jax[cuda13]"', "torch": "torch, built for CUDA"}
         mend = f"this run goes on on the CPU; for the next, pip install {package[BACKEND]}"
         print(f"nvidia-smi finds a GPU, but {BACKEND} does not: {mend}", file=sys.stderr)
 

@@ -99,8 +99,9 @@ class Form:
         if kind == "sigmoid" and not within:
             raise RefusedError(f"{path} gives numbers outside 0 to 1, which are of no sigmoid; give --outputs logits")
         if kind == "probabilities" and not are_probabilities(outputs):
+            mend = "sigmoid or logits, as they are" if within else "logits"
             raise RefusedError(
-                f"{path} gives no probabilities: a row is negative or does not sum to 1; give --outputs logits"
+                f"{path} gives no probabilities: a row is negative or does not sum to 1; give --outputs {mend}"
             )
         return kind
 
@@ -206,11 +207,9 @@ def model_inputs(model, path, pixels, form):
 
         size = {"size": (taken.height, taken.width), "interpolation": form.resize}
         pixels = np.asarray(keras.ops.image.resize(pixels.astype(np.float32), **size, data_format="channels_last"))
-    fed = form.feed(pixels)
-    if taken.channels == 1:
-        if (fed != fed[..., :1]).any():
-            raise RefusedError(f"{path} takes images of one channel; the three of these differ")
-        fed = fed[..., :1]
+    if taken.channels == 1 and (pixels != pixels[..., :1]).any():
+        raise RefusedError(f"{path} takes images of one channel; the three of these differ")
+    fed = form.feed(pixels)[..., : taken.channels]
     return fed.transpose(0, 3, 1, 2) if taken.first else fed
 
 
@@ -277,7 +276,7 @@ A model is given (scale * x - mean) / std for pixels x from 0 to 255. So
                                           inception_v3 or resnet_v2 (tf), densenet (torch), efficientnet (nothing)
   images read by OpenCV               is  --channels bgr
 One sigmoid is the probability of the second of two classes; --class-order 1,0 if it is that of the first. A model of
-28x28 images gets those of MNIST without their borders, one of one channel grey images.
+28x28 images gets those of MNIST without their borders, one that takes one channel gets grey images.
 Each option may be repeated. VALUE is for every model without a run.json beside it (this collection's take raw
 pixels), FILE=VALUE for that one. How a model was fed is kept with its predictions, and holds until one of these options
 is given; then those not given have their defaults.""",
