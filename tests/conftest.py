@@ -14,7 +14,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import keras
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tools"))  # where a tool finds common.py
+sys.path.insert(0, str(ROOT))  # where the packages stand
 SCRIPTS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("[1-8].*/*.py"))
 assert SCRIPTS == [  # a script that is not found is not tested
     "1.LeNet/lenet.py",

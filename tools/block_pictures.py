@@ -9,11 +9,16 @@ A picture is 8 inches wide, drawn in inches from its lower left corner. Data flo
 import argparse
 import hashlib
 import re
+import sys
 from pathlib import Path
 
-from common import refuse, written_whole
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, Rectangle
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
+
+from ensemble.common.command import refuse, run
+from ensemble.common.files import written_whole
 
 COLOURS = {
     "data": "#eceff1",
@@ -358,7 +363,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except OSError as error:
-        refuse(f"{error.filename} cannot be written: {error.strerror}")
+    run(main)

@@ -25,7 +25,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from common import refuse, written_whole
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
+
+from ensemble.common.command import refuse, run
+from ensemble.common.files import written_whole
 
 HOME = "4.ResNet/resnet.py"
 LINE = f"# From here on as in {HOME}\n"
@@ -144,7 +147,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except OSError as error:
-        refuse(f"{error.filename} cannot be read or written: {error.strerror}")
+    run(main)

@@ -23,8 +23,12 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from common import refuse, written_whole
-from PIL import Image, ImageOps, UnidentifiedImageError
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
+
+from ensemble.common.command import refuse, run
+from ensemble.common.files import written_whole
+from ensemble.common.images import read_image, resized
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 SYSTEM_NAMES = ("__macosx", "thumbs.db", "desktop.ini", "@eadir")  # of macOS, Windows and Synology, in lower case
@@ -67,38 +71,6 @@ def find_images(part):
     if left_out:
         print(f"{part}: left out, being no {', '.join(SUFFIXES)}: {left_out:,}")
     return images
-
-
-def read_image(path):
-    """Return an image file as Pillow's RGB image, turned as its EXIF data say, on white where it is transparent.
-
-    Raises ValueError, which names the file, if it is broken or has more than 8 bits a channel.
-    """
-    try:
-        with Image.open(path) as image:
-            if image.mode[0] in "IF":  # Pillow would cut these to 8 bits, mostly to plain white
-                raise ValueError("it has more than 8 bits a channel")
-            image = ImageOps.exif_transpose(image)
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            return image.convert("RGB")
-    except UnidentifiedImageError:
-        raise ValueError(f"{path} cannot be read as an image: Pillow knows no such format") from None
-    except Exception as error:  # Pillow raises many kinds on a broken file
-        raise ValueError(f"{path} cannot be read as an image: {' '.join(str(error).split())}") from None
-
-
-def resized(image, size, fit):
-    """Return a Pillow image of size x size pixels, bilinear: of the middle square, or of all if fit is "stretch".
-
-    The pixels are those of keras.utils.load_img with keep_aspect_ratio for "crop", and without for "stretch".
-    """
-    width, height = image.size
-    side = min(width, height)
-    left, top = (width - side) // 2, (height - side) // 2
-    box = (left, top, left + side, top + side) if fit == "crop" else (0, 0, width, height)
-    return image.resize((size, size), Image.Resampling.BILINEAR, box)
 
 
 def read_images(files, size, fit):
@@ -198,7 +170,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except OSError as error:
-        refuse(f"{error.filename} cannot be read or written: {error.strerror}")
+    run(main)

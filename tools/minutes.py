@@ -9,11 +9,16 @@ can be better than the network was in the last epoch: by the average of an image
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import pandas as pd
-from common import refuse, written_whole
 from matplotlib.figure import Figure
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
+
+from ensemble.common.command import refuse, run
+from ensemble.common.files import written_whole
 
 
 def read_run(folder):
@@ -75,4 +80,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -19,12 +19,15 @@ README.md that cannot be used, and bad usage, is one line and status 2.
 """
 
 import argparse
-import importlib.util
 import math
 import sys
 from pathlib import Path
 
-from common import refuse, written_whole
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
+
+from ensemble.common.command import refuse, run
+from ensemble.common.files import written_whole
+from ensemble.common.scripts import import_script
 
 START = "<!-- variants -->"
 END = "<!-- end of variants -->"
@@ -96,21 +99,13 @@ def count_multiply_adds(model):
     return sum(math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1]) for layer in weighted)
 
 
-def load_script(path):
-    """Import a script afresh, as a module of its own."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def variants_table(script, variants):
     """Return the lines of the table of a script's variants. Builds them all, and says on stderr which."""
     titles = ["Variant", "Settings", "Parameters", "Trainable", "Multiply-adds, millions", "Paper's test error %"]
     rows = [titles, [":--", ":--", "--:", "--:", "--:", ":--"]]
     for name, settings, error, source in variants:
         print(f"{script.parent.name}: {name} ...", file=sys.stderr)
-        module = load_script(script)
+        module = import_script(script)
         others = {setting: value for setting, value in settings.items() if getattr(module, setting) != value}
         vars(module).update(others)
         model = module.build_model((32, 32, 3), 10, [0.0] * 3, [1.0] * 3)
@@ -183,7 +178,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except OSError as error:
-        refuse(f"{error.filename} cannot be read or written: {error.strerror}")
+    run(main)

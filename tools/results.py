@@ -41,8 +41,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from common import refuse, written_whole
-from multiply_adds import VARIANTS
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
+
+from ensemble.common.command import refuse, run
+from ensemble.common.files import written_whole
+from tools.multiply_adds import VARIANTS
 
 START = re.compile(r"<!-- results: *(.*?) *-->")
 END = "<!-- end of results -->"
@@ -559,7 +562,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except OSError as error:
-        refuse(f"{error.filename} cannot be read or written: {error.strerror}")
+    run(main)

@@ -1,0 +1,1 @@
+"""Ensembles of trained models. README.md says what each command does."""

@@ -1,0 +1,1 @@
+"""What every command needs, those of htd/, tools/ and benchmarks/ too."""

@@ -1,0 +1,1 @@
+"""Commands that keep this collection in order."""
