@@ -26,10 +26,11 @@ SCRIPT = "1.LeNet/lenet.py"
 COMMAND = ["--data", "digits", "--epochs", "3", "--batch-size", "32"]
 KILLED = f"""
 import os, signal, sys
-sys.path.insert(0, {str(ROOT / "benchmarks")!r})
-from train_in_keras import load_script
+sys.path.insert(0, {str(ROOT)!r})
+from ensemble.common.scripts import import_script
 
-script, _ = load_script({SCRIPT!r}, [])
+script = import_script({SCRIPT!r})
+script.read_settings([])
 
 class KillAfterFirstEpoch(script.keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):

@@ -11,14 +11,14 @@ import sys
 import time
 from pathlib import Path
 
-from weight_search import draw_members, print_heading
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "ensemble"))
-
-from compare import compare
-from members import Member, stack
-from methods import make_folds, methods_for
-from weighted_mean import search
+from benchmarks.weight_search import draw_members, print_heading
+from ensemble.combining.methods import make_folds, methods_for
+from ensemble.combining.weight_grid import search
+from ensemble.common.command import run_command
+from ensemble.compare import compare
+from ensemble.members.member import Member, stack
 
 
 def make_members(count, validation=5000, test=10_000):
@@ -57,4 +57,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

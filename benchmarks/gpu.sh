@@ -118,7 +118,7 @@ if [ -n "$rehearse" ]; then
     speed=(LeNet:jax LeNet:eager LeNet:compiled)
     waiting=(LeNet:fixed)
     others=()
-    python3 -c 'import sys; sys.path.insert(0, "benchmarks"); from training import write_images; write_images("digits.npz")' &
+    python3 -c 'import sys; sys.path.insert(0, "."); from benchmarks.training import write_images; write_images("digits.npz")' &
 else
     data=cifar10.npz seconds=4
     training=(--data $data)

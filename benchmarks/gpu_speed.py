@@ -16,7 +16,10 @@ import json
 import sys
 from pathlib import Path
 
-from training import HERE, NETWORKS, measure, refuse
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
+
+from benchmarks.training import HERE, NETWORKS, measure
+from ensemble.common.command import refuse, run_command
 
 PYTORCH = {"eager": [], "compiled": ["compiled"]}  # and the options of train_in_pytorch.py
 KERAS = {"jax": "ours", "fixed": "fixed"}  # and what train_in_keras.py calls them
@@ -60,4 +63,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -11,8 +11,10 @@ import statistics
 import sys
 from pathlib import Path
 
-from gpu_speed import read_measurements
-from training import refuse
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
+
+from benchmarks.gpu_speed import read_measurements
+from ensemble.common.command import refuse, run_command
 
 WAYS = ("jax", "eager", "compiled")
 
@@ -101,4 +103,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

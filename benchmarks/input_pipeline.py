@@ -16,7 +16,6 @@ is taken off. Linux. Prints a Markdown table.
 
 import argparse
 import datetime
-import importlib.util
 import itertools
 import multiprocessing
 import os
@@ -31,11 +30,12 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "ensemble"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-from members import describe_computer, refuse
+from ensemble.common.command import refuse, run_command
+from ensemble.common.records import describe_computer
+from ensemble.common.scripts import ROOT, import_script
 
-ROOT = Path(__file__).resolve().parent.parent
 BATCH_SIZE, CLASSES, ROUNDS = 128, 10, 5
 COLOUR = np.zeros(3, np.uint8)  # of holes
 TF_DATA, DIRECT, FED = "tf.data", "Batches, directly", "Batches, as Keras feeds it"
@@ -46,22 +46,14 @@ AUGMENTATIONS = {  # AUGMENT and FILL
 }
 
 
-def load_script(path):
-    """Return a training script of this collection as a module, with settings of its own however often it is loaded."""
-    specification = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
 def pipeline(kind, augmentation, x, y):
     """Return batches without end, which every iter() starts anew; kind: TF_DATA, DIRECT or FED."""
     names, fill = AUGMENTATIONS[augmentation]
     if kind == TF_DATA:
-        from tf_data_pipeline import training_batches
+        from benchmarks.tf_data_pipeline import training_batches
 
         return training_batches(x, y, CLASSES, COLOUR, names, fill, BATCH_SIZE)
-    script = load_script(ROOT / "4.ResNet/resnet.py")
+    script = import_script("4.ResNet/resnet.py")
     script.AUGMENT, script.FILL, script.BATCH_SIZE = names, fill, BATCH_SIZE
     return EveryEpoch(script.Batches(x, script.keras.utils.to_categorical(y, CLASSES), COLOUR), kind == FED)
 
@@ -110,7 +102,7 @@ def draw_images(count):
 
 
 def print_speeds(seconds, with_steps):
-    load_script(ROOT / "4.ResNet/resnet.py").quick_on_cpu()  # as `train` does, before there is any dataset
+    import_script("4.ResNet/resnet.py").quick_on_cpu()  # as `train` does, before there is any dataset
     from keras.src.legacy.preprocessing.image import ImageDataGenerator  # no longer public
 
     x, y = draw_images(45_000)
@@ -119,7 +111,7 @@ def print_speeds(seconds, with_steps):
     for augmentation, kind in itertools.product(AUGMENTATIONS, (TF_DATA, DIRECT, FED)):
         rows[kind, augmentation] = pipeline(kind, augmentation, x, y)
     for path in sorted(ROOT.glob("[1-8].*/*.py")) if with_steps else []:
-        rows["training steps alone", path.name] = steps(load_script(path), x, y)
+        rows["training steps alone", path.name] = steps(import_script(path), x, y)
     rates = {row: [] for row in rows}
     for number in range(ROUNDS):
         print(f"round {number + 1} of {ROUNDS}", file=sys.stderr)
@@ -143,7 +135,7 @@ def memory(kind, file):
 
     For a fresh process, since memory that was set free may stay resident.
     """
-    script = load_script(ROOT / "4.ResNet/resnet.py")
+    script = import_script("4.ResNet/resnet.py")
     script.quick_on_cpu()
     before = resident()
     data = script.load_data(file, 5000)  # all of it stays, as in `train`
@@ -184,4 +176,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

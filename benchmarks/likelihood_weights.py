@@ -12,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 from scipy.optimize import minimize
-from weight_search import REPEATS, draw_members, print_heading
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "ensemble"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-from methods import LEAST, duality_gap, likelihood_weights
+from benchmarks.weight_search import REPEATS, draw_members, print_heading
+from ensemble.combining.likelihood import duality_gap, likelihood_weights
+from ensemble.combining.metrics import LEAST
+from ensemble.common.command import run_command
 
 STARTS = 20
 
@@ -61,4 +63,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

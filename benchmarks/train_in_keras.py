@@ -10,7 +10,6 @@ for the SCRIPT of an older checkout, named by its whole path; or `ancestor`. SET
 """
 
 import importlib.metadata
-import importlib.util
 import json
 import math
 import os
@@ -19,17 +18,11 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from stopwatch import Stopwatch
 
-ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-
-def load_script(path, settings):
-    """Return a training script as a module, with the settings of its command line, and these by name."""
-    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script, script.read_settings(settings)[0]
+from benchmarks.stopwatch import Stopwatch
+from ensemble.common.scripts import import_script
 
 
 def gpu_memory(backend):
@@ -156,7 +149,8 @@ def train_as_ancestor(script, folder, stop):
 def main():
     way, data, seconds, path, *settings = sys.argv[1:]
     precision = ["--precision", way] if way in ("float32", "mixed_bfloat16") else []
-    script, settings = load_script(path, ["--data", data, *precision, *settings])
+    script = import_script(path)
+    settings, _ = script.read_settings(["--data", data, *precision, *settings])
     stop = stop_when_measured(script, float(seconds))
     folder = Path(tempfile.mkdtemp(dir=Path(data).parent))
     if way == "ancestor":

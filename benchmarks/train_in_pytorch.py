@@ -12,12 +12,16 @@ and trainable parameters of its script's build_model.
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import torch
-from stopwatch import Stopwatch
 from torch import nn
 from torch.nn import functional
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
+
+from benchmarks.stopwatch import Stopwatch
 
 IMAGES = 45_000  # of the training images, as the scripts take; the others are kept for validation
 

@@ -33,9 +33,10 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "ensemble"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-from members import describe_computer, refuse
+from ensemble.common.command import refuse, run_command
+from ensemble.common.records import describe_computer
 
 HERE = Path(__file__).resolve().parent
 NETWORKS = {
@@ -182,4 +183,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -21,9 +21,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-from common import refuse, written_whole
+from ensemble.common.command import refuse, run_command
+from ensemble.common.files import written_whole
 
 
 def read_archive(path):
@@ -76,4 +77,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

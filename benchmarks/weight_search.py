@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "ensemble"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-from members import describe_computer, refuse
-from weighted_mean import STEP, search, steps_in_one, weightings
+from ensemble.combining.weight_grid import STEP, search, steps_in_one, weightings
+from ensemble.common.command import refuse, run_command
+from ensemble.common.records import describe_computer
 
 REPEATS = 3  # the fastest of so many runs, taken in turns, counts
 
@@ -90,4 +91,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

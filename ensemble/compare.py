@@ -12,86 +12,70 @@ exact test, adjusted for the number of methods (Holm). A gain is called more tha
 
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
-from forms import read_forms
-from measures import (
-    best_temperature,
-    brier_score,
-    calibration_error,
-    gain_interval,
-    holm,
-    mcnemar,
-    tempered,
-)
-from members import (
-    PARTS,
-    argument_parser,
-    load_images,
-    load_members,
-    progress,
-    refuse,
-    result_folder,
-    score,
-    score_members,
-    seconds_per_thousand,
-    short_names,
-    stack,
-    write_result,
-)
-from methods import FOLDS, TemperedMean, WeightedMean, duality_gap, make_folds, methods_for
-from models import RefusedError
-from predict import class_names
-from report import Comparison, print_tables, write_files
-from weighted_mean import contest_count
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
+
+from ensemble.combining.likelihood import duality_gap
+from ensemble.combining.methods import TemperedMean, WeightedMean, make_folds, methods_for, refuse_small_classes
+from ensemble.combining.metrics import best_temperature, brier_score, calibration_error, score, tempered
+from ensemble.combining.predictions import PARTS, Predictions
+from ensemble.combining.significance import gains_over
+from ensemble.combining.weight_grid import contest_count
+from ensemble.common.command import RefusedError, progress, refuse, run_command
+from ensemble.members.data import class_names, load_images
+from ensemble.members.loading import load_members
+from ensemble.members.member import short_names, stack
+from ensemble.members.options import argument_parser
+from ensemble.members.speed import seconds_per_thousand
+from ensemble.model_files.form_options import read_forms
+from ensemble.results.comparison import Comparison
+from ensemble.results.page import write_files
+from ensemble.results.record import result_folder, write_result
+from ensemble.results.tables import print_tables
 
 SCRIPT = "ensemble/compare.py"
 WITHOUT_PROBABILITIES = ("hard voting",)  # it has classes alone
 
 
-def measure(probabilities, labels):
+def measure(predictions):
     """Return accuracy, loss, Brier score and calibration error; on test also the latter and the loss at a temperature.
 
-    probabilities, labels: {"validation": float (n, classes), "test": ...}, {"validation": int (n,), "test": ...}; the
-    temperature is chosen on validation.
+    predictions: {"validation": Predictions, "test": Predictions}; the temperature is chosen on validation.
     """
-    temperature = best_temperature(probabilities["validation"], labels["validation"])
+    temperature = best_temperature(predictions["validation"])
     measured = {"temperature": temperature}
     for part in PARTS:
-        measured[part] = score(probabilities[part], labels[part]) | {
-            "brier": brier_score(probabilities[part], labels[part]),
-            "calibration_error": calibration_error(probabilities[part], labels[part]),
+        measured[part] = score(predictions[part]) | {
+            "brier": brier_score(predictions[part]),
+            "calibration_error": calibration_error(predictions[part]),
         }
-    cooled = tempered(probabilities["test"], temperature)
+    test = predictions["test"]
+    cooled = Predictions(tempered(test.probabilities, temperature), test.labels)
     measured["test"] |= {
-        "loss_at_temperature": score(cooled, labels["test"])["loss"],
-        "calibration_error_at_temperature": calibration_error(cooled, labels["test"]),
+        "loss_at_temperature": score(cooled)["loss"],
+        "calibration_error_at_temperature": calibration_error(cooled),
     }
     return measured
 
 
-def compare_right(right, baseline):
-    """Return the gain of bool (n,) over a baseline: accuracy, its 95% interval, and McNemar's p-value."""
-    low, high = gain_interval(right, baseline)
-    return {"gain": float(right.mean() - baseline.mean()), "low": low, "high": high, "p": mcnemar(right, baseline)}
-
-
-def describe_members(probabilities, labels, order):
-    """Return what the members have of each other, for float64 (members, n, classes) and int64 (n,).
+def describe_members(predictions, order):
+    """Return what the members have of each other, for Predictions with probabilities (members, n, classes).
 
     disagreement: the share of images on which two choose different classes; overlap: of the images that one of two has
     wrong, the share that both have; leave_one_out: what soft voting loses in accuracy without each member; by_number:
     its accuracy with the first member of `order`, the first two, and so on.
     """
-    choices = probabilities.argmax(axis=2)
-    wrong = choices != labels
+    choices, wrong = predictions.choices, ~predictions.right
     either = (wrong[:, np.newaxis] | wrong).sum(axis=2)
     both = (wrong[:, np.newaxis] & wrong).sum(axis=2)
 
     def accuracy(chosen):
-        return (probabilities[chosen].mean(axis=0).argmax(axis=1) == labels).mean()
+        return Predictions(predictions.probabilities[chosen].mean(axis=0), predictions.labels).right.mean()
 
-    count = len(probabilities)
+    count = len(choices)
     everyone = accuracy(list(range(count)))
     return {
         "disagreement": (choices[:, np.newaxis] != choices).mean(axis=2).tolist(),
@@ -110,25 +94,27 @@ def cost(costs, used):
     return sums
 
 
-def compare(members, seconds, classes, images):
-    """Return the Comparison of all methods.
+def try_methods(predictions, costs):
+    """Return what the methods give, {name: {"validation": Predictions, "test": Predictions}}, what the record says of
+    them, {name: {...}}, and {name: why} of those left out.
 
-    seconds: what each member takes for 1,000 images, or None; classes: their names; images: the test images, or None.
+    predictions: the members', {"validation": Predictions, "test": Predictions}; costs: see cost.
     """
-    labels = members[0].labels
-    costs = {"parameters": [member.parameters for member in members], "seconds_per_1000_images": seconds}
-    probabilities = {part: stack(members, part) for part in PARTS}
-    folds = make_folds(labels["validation"])
-    contests = contest_count(probabilities["validation"], labels["validation"])
-    found, left_out = methods_for(len(members), contests)
+    validation, test = (predictions[part] for part in PARTS)
+    count = len(validation.probabilities)
+    folds = make_folds(validation.labels)
+    found, left_out = methods_for(count, contest_count(validation))
     outputs, methods = {}, {}
     for name, method in progress(list(found.items()), "methods"):
-        combine, validation = method(probabilities["validation"], labels["validation"], folds)
-        outputs[name] = {"validation": validation, "test": combine(probabilities["test"])}
-        methods[name] = measure(outputs[name], labels)
+        combine, on_validation = method(validation, folds)
+        outputs[name] = {
+            "validation": Predictions(on_validation, validation.labels),
+            "test": Predictions(combine(test.probabilities), test.labels),
+        }
+        methods[name] = measure(outputs[name])
         if name in WITHOUT_PROBABILITIES:
             methods[name] = {part: {"accuracy": methods[name][part]["accuracy"]} for part in PARTS}
-        used = np.ones(len(members))
+        used = np.ones(count)
         if isinstance(combine, WeightedMean):
             used = combine.weights
             methods[name]["weights"] = used.tolist()
@@ -137,35 +123,47 @@ def compare(members, seconds, classes, images):
             methods[name] |= {"tempered_weights": used.tolist(), "temperatures": combine.temperatures.tolist()}
         methods[name] |= cost(costs, used > 0)
     weights = np.array(methods["likelihood"]["weights"])
-    methods["likelihood"]["duality_gap"] = duality_gap(weights, probabilities["validation"], labels["validation"])
+    methods["likelihood"]["duality_gap"] = duality_gap(weights, validation)
+    return outputs, methods, left_out
 
-    _, best = score_members(members)
-    right = {name: output["test"].argmax(axis=1) == labels["test"] for name, output in outputs.items()}
-    best_right = members[best].probabilities["test"].argmax(axis=1) == labels["test"]
-    for key, baseline in (("over_best", best_right), ("over_soft_voting", right["soft voting"])):
-        gains = {name: compare_right(own, baseline) for name, own in right.items() if own is not baseline}
-        adjusted = holm([gain["p"] for gain in gains.values()])
-        for (name, gain), p in zip(gains.items(), adjusted, strict=True):
-            methods[name][key] = gain | {"adjusted_p": float(p)}
+
+def merit(row):
+    """Return what a row of the record is better by: accuracy on validation, then loss."""
+    return row["validation"]["accuracy"], -row["validation"]["loss"]
+
+
+def compare(members, seconds, classes, images):
+    """Return the Comparison of all methods.
+
+    seconds: what each member takes for 1,000 images, or None; classes: their names; images: the test images, or None.
+    """
+    predictions = {part: stack(members, part) for part in PARTS}
+    costs = {"parameters": [member.parameters for member in members], "seconds_per_1000_images": seconds}
+    outputs, methods, left_out = try_methods(predictions, costs)
     each = np.eye(len(members), dtype=bool)
-    rows = [measure(member.probabilities, labels) | cost(costs, own) for member, own in zip(members, each, strict=True)]
-
-    def merit(row):
-        return row["validation"]["accuracy"], -row["validation"]["loss"]
-
+    rows = [measure(member.predictions) | cost(costs, own) for member, own in zip(members, each, strict=True)]
     order = sorted(range(len(members)), key=lambda i: merit(rows[i]), reverse=True)
     chosen = max((name for name in methods if name not in WITHOUT_PROBABILITIES), key=lambda name: merit(methods[name]))
+
+    right = {name: output["test"].right for name, output in outputs.items()}
+    best_right = predictions["test"].right[order[0]]
+    others = {name: own for name, own in right.items() if name != "soft voting"}
+    for key, gains in (
+        ("over_best", gains_over(best_right, right)),
+        ("over_soft_voting", gains_over(right["soft voting"], others)),
+    ):
+        for name, gain in gains.items():
+            methods[name][key] = gain
     return Comparison(
         data=members[0].data,
         names=short_names([member.path for member in members], taken=methods),
-        best=best,
+        best=order[0],
         order=order,
         rows=rows,
         methods=methods,
-        between=describe_members(probabilities["test"], labels["test"], order),
+        between=describe_members(predictions["test"], order),
         chosen=chosen,
-        probabilities=probabilities,
-        labels=labels,
+        predictions=predictions,
         output=outputs[chosen]["test"],
         classes=classes,
         images=images,
@@ -180,7 +178,7 @@ def find_test_images(member):
     except RefusedError as error:
         print(f"Without a gallery of test images: {error}")
         return None
-    if np.array_equal(labels, member.labels["test"]):
+    if np.array_equal(labels, member.predictions["test"].labels):
         return images
     print(f"Without a gallery of test images: {member.data} has others now")
     return None
@@ -189,17 +187,13 @@ def find_test_images(member):
 def main():
     options = argument_parser(__doc__).parse_args()
     members = load_members(options.models, options.data, options.hold_out, read_forms(options), options.skip_refused)
-    classes = members[0].probabilities["test"].shape[1]
-    if classes < 2:
+    if members[0].classes < 2:
         refuse(f"{members[0].data} has one class; there is nothing to compare")
-    fewest = np.bincount(members[0].labels["validation"], minlength=classes).min()
-    if fewest < FOLDS:
-        refuse(
-            f"a class has {fewest} validation images; cross-validation needs {FOLDS} of each: train with a larger "
-            "HOLD_OUT"
-        )
+    refuse_small_classes(
+        members[0].predictions["validation"].labels, members[0].classes, "train with a larger HOLD_OUT"
+    )
     folder = result_folder(SCRIPT, members, options.out, {})
-    names = class_names(members[0].data, classes)
+    names = class_names(members[0].data, members[0].classes)
     images = find_test_images(members[0])
     seconds = seconds_per_thousand(members)
     started = time.perf_counter()
@@ -211,7 +205,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_command(main)

@@ -13,23 +13,27 @@ several, as with TEST_FLIP.
 """
 
 import argparse
-import functools
 import json
 import logging
 import os
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from assemble import add_member, form_of, in_float32, operations, pool, read_outputs
-from forms import PADDED, model_inputs, taken_by
-from measures import tempered
-from members import file_hash, load_images, refuse, written_whole
-from methods import WeightedMean, geometric_mean
-from models import RefusedError, load_model, refusing, unusable
 
-LIMITS = {".keras": 1e-6, ".h5": 1e-6, ".onnx": 1e-5}  # of the difference to the members' own predictions
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
+
+from ensemble.combining.methods import WeightedMean
+from ensemble.combining.metrics import tempered
+from ensemble.combining.votes import geometric_mean
+from ensemble.common.command import RefusedError, refuse, run_command
+from ensemble.common.files import file_hash
+from ensemble.members.data import load_images
+from ensemble.model_files.assemble import add_member, form_of, in_float32, operations, pool, read_outputs
+from ensemble.model_files.forms import PADDED, model_inputs, taken_by
+from ensemble.model_files.loading import load_model, usable
+from ensemble.model_files.writing import LIMITS, write
+
 IMAGES = 100  # that it is measured on
 
 
@@ -112,64 +116,44 @@ def combine(method, parts, weights, temperature):
     return pooled if temperature is None else tempered(pooled, temperature)
 
 
-# The file
-def write_onnx(model, file):
-    """Write a model as ONNX: float32 "pixels" (n, height, width, 3), float32 "probabilities" (n, classes)."""
-    import onnx
-    import tensorflow as tf
-    import tf2onnx
-    from keras import layers
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    for layer in model.layers:  # Keras gives grouped convolutions to XLA, of which tf2onnx knows nothing
-        if isinstance(layer, layers.Conv2D) and layer.groups > 1:
-            given = {"strides": layer.strides, "padding": layer.padding.upper(), "dilations": layer.dilation_rate}
-            layer.convolution_op = functools.partial(tf.nn.conv2d, **given)
-    pixels = tf.TensorSpec(model.input_shape, tf.float32, "pixels")
-    function = tf.function(lambda pixels: model(pixels, training=False)).get_concrete_function(pixels)
-    function = convert_variables_to_constants_v2(function)
-    (output,) = function.outputs
-    names = {"pixels:0": "pixels", output.name: "probabilities"}
-    converted, _ = tf2onnx.convert.from_graph_def(
-        function.graph.as_graph_def(), input_names=["pixels:0"], output_names=[output.name], tensors_to_rename=names
-    )
-    for tensor in (converted.graph.input[0], converted.graph.output[0]):
-        tensor.type.tensor_type.shape.dim[0].dim_param = "n"
-    onnx.save(converted, file)
+# The ensemble as a model
+def load_members(members, formats):
+    """Return the models of rows of the record; refuse one that a format of `formats`, such as .h5, cannot hold."""
+    models = []
+    for number, member in enumerate(members, start=1):
+        print(f"member {number} of {len(members)}: {member['path']}", flush=True)
+        models.append(load_model(Path(member["path"]), form_of(member).output))
+        found = operations(models[-1])
+        if found and ".h5" in formats:
+            raise RefusedError(
+                f"{member['path']} has operations in its graph ({', '.join(found)}), which Keras cannot read back from "
+                "an .h5 file: leave out the .h5"
+            )
+    return models
 
 
-def predict_file(file, images):
-    """Return the probabilities that a written model gives for uint8 images, float32 (n, classes)."""
-    if file.suffix == ".onnx":
-        import onnxruntime
-
-        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-        return session.run(None, {"pixels": images.astype(np.float32)})[0]
-    import keras
-
-    return keras.models.load_model(file, compile=False).predict_on_batch(images)
-
-
-def write(model, out, images, expected):
-    """Write a model to a file and say how far its probabilities are from the expected ones; refuse it if too far."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(out) as file:
-            write_onnx(model, file) if out.suffix == ".onnx" else model.save(file)
-            difference = abs(predict_file(file, images) - expected).max()
-            if not difference <= LIMITS[out.suffix]:
-                raise ValueError(f"its probabilities are {difference:.1g} off the members' own")
-    except Exception as error:  # of the disk, or of a layer that the format does not know
-        with suppress(OSError):
-            out.with_name(f"unfinished-{out.name}").unlink()
-        refuse(f"{out} is not written: {' '.join(str(error).split())[:200]}")
-    print(
-        f"{out}: {out.stat().st_size / 1e6:.1f} MB, at most {difference:.1g} off the members' own probabilities",
-        flush=True,
-    )
+def join(pixels, models, members, images):
+    """Return the members' outputs as Keras tensors made from that of the pixels, with what they are, and the members'
+    own probabilities for the images, float64 (members, n, classes)."""
+    outputs, parts = [], []
+    for number, (model, member) in enumerate(zip(models, members, strict=True), start=1):
+        with usable(member["path"]):
+            plain = in_float32(model)
+            probabilities, kind = predict(plain, member, images)
+            if plain is not model:
+                change = abs(predict(model, member, images)[0] - probabilities).max()
+                print(
+                    f"{member['path']}: it is of mixed precision; float32, which it gets here, changes its "
+                    f"probabilities by {change:.1g}"
+                )
+            outputs.append((add_member(pixels, plain, member, f"member_{number}"), member, kind))
+        parts.append(probabilities)
+    return outputs, np.stack(parts)
 
 
-def main():
+# Command line
+def read_options():
+    """Return the arguments of the command line, or refuse them."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -185,13 +169,12 @@ def main():
             refuse(f"--out {out}: its name must end in {', '.join(LIMITS)}")
         if out.exists():
             refuse(f"{out} exists and stays as it is; give another --out")
-    method, temperature, members, weights, data = read_record(options.record, options.method)
+    return options
 
-    if os.environ.setdefault("KERAS_BACKEND", "tensorflow") != "tensorflow":
-        refuse("only TensorFlow computes in float64 and writes .onnx; leave KERAS_BACKEND out, any member will do")
-    images = test_images(data)
+
+def start_tensorflow():
+    """Import TensorFlow, for the CPU alone."""
     try:
-        import keras
         import tensorflow as tf
     except ImportError as error:
         refuse(f"TensorFlow or Keras is missing ({error}); install requirements.txt")
@@ -199,39 +182,27 @@ def main():
     tf.config.set_visible_devices([], "GPU")  # which rounds more coarsely than LIMITS
     for name in ("root", "tensorflow", "tf2onnx"):  # tf2onnx warns in the name of root, too
         logging.getLogger(name).setLevel(logging.ERROR)
-    models = []
-    for number, member in enumerate(members, start=1):
-        print(f"member {number} of {len(members)}: {member['path']}", flush=True)
-        models.append(load_model(Path(member["path"]), form_of(member).output))
-        found = operations(models[-1])
-        if found and any(out.suffix == ".h5" for out in options.out):
-            raise RefusedError(
-                f"{member['path']} has operations in its graph ({', '.join(found)}), which Keras cannot read back from "
-                "an .h5 file: leave out the .h5"
-            )
+
+
+def main():
+    options = read_options()
+    if os.environ.setdefault("KERAS_BACKEND", "tensorflow") != "tensorflow":
+        refuse("only TensorFlow computes in float64 and writes .onnx; leave KERAS_BACKEND out, any member will do")
+    method, temperature, members, weights, data = read_record(options.record, options.method)
+    images = test_images(data)
+    start_tensorflow()
+    models = load_members(members, {out.suffix for out in options.out})
     if images is None:
         print(f"{data} cannot be loaded here; images of random pixels take its place")
         images = random_images(models[0], members[0])
-    pixels, parts, outputs = keras.Input(images.shape[1:], name="pixels"), [], []
-    for number, (model, member) in enumerate(zip(models, members, strict=True), start=1):
-        try:
-            plain = in_float32(model)
-            probabilities, kind = predict(plain, member, images)
-            if plain is not model:
-                change = abs(predict(model, member, images)[0] - probabilities).max()
-                print(
-                    f"{member['path']}: it is of mixed precision; float32, which it gets here, changes its "
-                    f"probabilities by {change:.1g}"
-                )
-            outputs.append((add_member(pixels, plain, member, f"member_{number}"), member, kind))
-        except RefusedError:
-            raise
-        except Exception as error:  # whatever a foreign file makes Keras raise
-            raise unusable(member["path"], error) from None
-        parts.append(probabilities)
+
+    import keras
+
+    pixels = keras.Input(images.shape[1:], name="pixels")
+    outputs, parts = join(pixels, models, members, images)
     outputs = [read_outputs(*output, as_logarithms=temperature is not None) for output in outputs]
     ensemble = keras.Model(pixels, pool(outputs, method, weights, temperature), name="ensemble")
-    expected = combine(method, np.stack(parts), weights, temperature)
+    expected = combine(method, parts, weights, temperature)
     cooled = "" if temperature is None else f" at temperature {temperature:.3f}"
     print(f"{method} of {len(members)} members{cooled}: {ensemble.count_params():,} parameters, {len(images)} images")
     for out in options.out:
@@ -239,8 +210,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        with refusing(False):
-            main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_command(main)

@@ -15,18 +15,24 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from forms import PADDED, Form, add_form_options, model_inputs, read_forms, taken_by
-from images_to_npz import read_image, resized
 from matplotlib.figure import Figure
-from members import file_hash, import_script, kept_form, read_run, refuse, short_names, written_whole
-from models import RefusedError, check_name, load_model, refusing, usable
 from PIL import ImageOps
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
+
+from ensemble.common.command import RefusedError, refuse, refusing, run_command
+from ensemble.common.files import file_hash, written_whole
+from ensemble.common.images import read_image, resized
+from ensemble.common.records import read_run
+from ensemble.common.scripts import import_script
+from ensemble.members.data import class_names
+from ensemble.members.kept import kept_form
+from ensemble.members.member import short_names
+from ensemble.model_files.form_options import add_form_options, read_forms
+from ensemble.model_files.forms import PADDED, Form, model_inputs, taken_by
+from ensemble.model_files.loading import check_name, load_model, usable
+
 SHOWN = 3
-NAMES = {
-    "cifar10": "airplane automobile bird cat deer dog frog horse ship truck",
-    "fashion_mnist": "T-shirt/top trouser pullover dress coat sandal shirt sneaker bag ankle-boot",
-}
 
 
 def prepared(image, size, method):
@@ -64,19 +70,6 @@ def predict(path, images, form=None):
     return form.read(outputs, path)[0]
 
 
-def class_names(data, count):
-    """Return the names of the `count` classes of a DATA setting: its file's, those of a known data set, or numbers."""
-    try:
-        with np.load(data) as file:
-            names = [str(name) for name in file["class_names"]]
-    except Exception:  # no file, or none with names: it can be broken in many ways
-        names = []
-    if len(names) == count:
-        return names
-    names = NAMES.get(Path(data).stem, "").split()
-    return names if len(names) == count else [str(number) for number in range(count)]
-
-
 def draw(files, images, rows, classes):
     """Return a figure with a line for each image: the image, and the likeliest classes of each row of rows.
 
@@ -104,7 +97,8 @@ def draw(files, images, rows, classes):
     return figure
 
 
-def main():
+def read_options():
+    """Return the arguments of the command line, weights as an array and forms as {path: Form}, or refuse them."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -116,67 +110,87 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("predictions.png"), metavar="FILE.png", help="the picture")
     add_form_options(parser)
     options = parser.parse_args()
-    forms = read_forms(options)
+    options.forms = read_forms(options)
     try:
         weights = np.array((options.weights or ",".join("1" * len(options.models))).split(","), np.float64)
     except ValueError:
         weights = np.array([])
     if len(weights) != len(options.models) or not np.isfinite(weights).all() or weights.min() < 0 or weights.sum() == 0:
         refuse(f"--weights {options.weights}: give {len(options.models)} numbers from 0 up, not all 0")
+    options.weights = weights
     if options.out.suffix != ".png" or options.out.exists():
         refuse(f"--out {options.out}: give the name of a .png file that does not exist yet")
-    there = []
-    for number, path in enumerate(options.models):
-        with refusing(options.skip_refused):
-            check_name(path)
-            there.append(number)
+    return options
+
+
+def read_images(files):
+    """Return the images of files, or refuse one."""
     try:
-        images = [read_image(file) for file in options.images]
+        return [read_image(file) for file in files]
     except ValueError as error:
         refuse(str(error))
 
+
+def predict_all(models, images, forms, skip_refused):
+    """Return the probabilities of models for Pillow images, {the model's number: float32 (n, classes)}.
+
+    skip_refused: leave out the models that are refused, each with its line on stderr.
+    """
+    there = []
+    for number, path in enumerate(models):  # all of them before Keras is loaded
+        with refusing(skip_refused):
+            check_name(path)
+            there.append(number)
     print("Loading Keras ...", flush=True)
-    with refusing(skip=False):
-        import_script("4.ResNet/resnet.py").quick_on_cpu()
+    import_script("4.ResNet/resnet.py").quick_on_cpu()
     outputs = {}
     for number in there:
-        path = options.models[number]
-        with refusing(options.skip_refused):
+        path = models[number]
+        with refusing(skip_refused):
             output = predict(path, images, forms.get(path))
             first, classes = next(iter(outputs.items()), (number, output))
             if output.shape != classes.shape:
-                raise RefusedError(f"{path} has {output.shape[1]} classes, {options.models[first]} {classes.shape[1]}")
+                raise RefusedError(f"{path} has {output.shape[1]} classes, {models[first]} {classes.shape[1]}")
             outputs[number] = output
-    weights = weights[list(outputs)]
+    return outputs
+
+
+def name_classes(given, model, count):
+    """Return the names of the classes: those given, A,B, or else those of the data that a model was trained on."""
+    names = given.split(",") if given else class_names(read_run(model)["settings"].get("DATA", ""), count)
+    if len(names) != count:
+        refuse(f"--classes names {len(names)} classes; the models have {count}")
+    return names
+
+
+def print_rows(files, rows, classes):
+    """Print for each file the likeliest classes of each row of rows, {name: probabilities (n, classes)}."""
+    width = max(map(len, rows))
+    for number, file in enumerate(files):
+        print(f"\n{file}")
+        for name, probabilities in rows.items():
+            best = np.argsort(-probabilities[number], kind="stable")[:SHOWN]
+            shares = "   ".join(f"{probabilities[number, label]:6.1%} {classes[label]}" for label in best)
+            print(f"  {name:{width}}  {shares}")
+
+
+def main():
+    options = read_options()
+    images = read_images(options.images)
+    outputs = predict_all(options.models, images, options.forms, options.skip_refused)
+    weights = options.weights[list(outputs)]
     if weights.sum() == 0:
         refuse("no model with a weight is left")
     models, outputs = [options.models[number] for number in outputs], list(outputs.values())
     rows = dict(zip(short_names(models, taken=["ensemble"]), outputs, strict=True))
     if len(outputs) > 1:
         rows["ensemble"] = np.average(outputs, axis=0, weights=weights)
-    count = outputs[0].shape[1]
-    with refusing(skip=False):
-        data = read_run(models[0])["settings"].get("DATA", "")
-    classes = options.classes.split(",") if options.classes else class_names(data, count)
-    if len(classes) != count:
-        refuse(f"--classes names {len(classes)} classes; the models have {count}")
-    width = max(map(len, rows))
-    for number, file in enumerate(options.images):
-        print(f"\n{file}")
-        for name, probabilities in rows.items():
-            best = np.argsort(-probabilities[number], kind="stable")[:SHOWN]
-            shares = "   ".join(f"{probabilities[number, label]:6.1%} {classes[label]}" for label in best)
-            print(f"  {name:{width}}  {shares}")
-    try:
-        with written_whole(options.out) as beside:
-            draw(options.images, images, rows, classes).savefig(beside, dpi=120)
-    except OSError as error:
-        refuse(f"{options.out} cannot be written: {error.strerror}")
+    classes = name_classes(options.classes, models[0], outputs[0].shape[1])
+    print_rows(options.images, rows, classes)
+    with written_whole(options.out) as beside:
+        draw(options.images, images, rows, classes).savefig(beside, dpi=120)
     print(f"\nDrawn in {options.out}.")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_command(main)

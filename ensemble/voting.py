@@ -9,30 +9,22 @@ Prints the accuracy of every member and of both votes, and writes ensemble.json 
 
 import sys
 import time
+from pathlib import Path
 
-import numpy as np
-from forms import read_forms
-from members import PARTS, argument_parser, load_members, report, result_folder, score, stack
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
+
+from ensemble.combining.metrics import score
+from ensemble.combining.predictions import PARTS, Predictions
+from ensemble.combining.votes import hard_voting, soft_voting
+from ensemble.common.command import run_command
+from ensemble.members.loading import load_members
+from ensemble.members.member import stack
+from ensemble.members.options import argument_parser
+from ensemble.model_files.form_options import read_forms
+from ensemble.results.record import result_folder
+from ensemble.results.summary import report
 
 SCRIPT = "ensemble/voting.py"
-
-
-def hard_voting(probabilities):
-    """Return the classes that most members choose, int64 (n,), for float64 (members, n, classes).
-
-    Of classes with equally many votes, the one with the largest summed probability wins, over all members; so
-    two members that disagree do not always give the lower class. A member whose own largest probabilities are
-    equal chooses the first of them, and so does the vote where the sums are equal too.
-    """
-    choices = probabilities.argmax(axis=2)
-    votes = (choices[:, :, np.newaxis] == np.arange(probabilities.shape[2])).sum(axis=0)
-    tied = votes == votes.max(axis=1, keepdims=True)
-    return np.where(tied, probabilities.sum(axis=0), -1).argmax(axis=1)
-
-
-def soft_voting(probabilities):
-    """Return the members' mean probabilities, float64 (n, classes), for float64 (members, n, classes)."""
-    return probabilities.mean(axis=0)
 
 
 def main():
@@ -42,14 +34,12 @@ def main():
     started = time.perf_counter()
     methods = {"hard voting": {}, "soft voting": {}}
     for part in PARTS:
-        probabilities, labels = stack(members, part), members[0].labels[part]
-        methods["hard voting"][part] = {"accuracy": float((hard_voting(probabilities) == labels).mean())}
-        methods["soft voting"][part] = score(soft_voting(probabilities), labels)
+        predictions = stack(members, part)
+        winners = hard_voting(predictions.probabilities)
+        methods["hard voting"][part] = {"accuracy": float((winners == predictions.labels).mean())}
+        methods["soft voting"][part] = score(Predictions(soft_voting(predictions.probabilities), predictions.labels))
     report(SCRIPT, members, methods, options.out, time.perf_counter() - started)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_command(main)

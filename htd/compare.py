@@ -14,19 +14,23 @@ chance. Each interval stands alone: with more schedules it is likelier that one 
 """
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from runs import (
-    PARTS,
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
+
+from ensemble.combining.predictions import PARTS
+from ensemble.common.command import run_command
+from htd.runs import (
     command_parser,
     describe,
     paired_difference,
     plan,
     plus_minus,
     read_script,
-    refuse,
     settings_of,
     step_rates,
     summary,
@@ -161,10 +165,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        print("\nInterrupted. The same command goes on from the last finished epochs.", file=sys.stderr)
-        sys.exit(130)
-    except OSError as error:
-        refuse(f"{error}; when that is mended, the same command goes on from the last finished epochs")
+    run_command(main, "the same command goes on from the last finished epochs")

@@ -5,11 +5,17 @@
 The curves are what learning_rate in 4.ResNet/resnet.py gives for its settings, as parts of the highest rate.
 """
 
+import sys
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from runs import read_script, settings_of, step_rates, written_whole
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
+
+from ensemble.common.command import run_command
+from ensemble.common.files import written_whole
+from htd.runs import read_script, settings_of, step_rates
 
 LOWER = [(-2, 3), (-4, 3), (-6, 3), (-10, 3)]
 UPPER = [(-6, 1), (-6, 2), (-6, 3), (-6, 6)]
@@ -53,4 +59,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -11,11 +11,16 @@ table, and writes htd.json and grid.png to a folder in runs/.
 """
 
 import sys
+from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from runs import command_parser, describe, plan, plus_minus, read_script, refuse, summary, train_all, write_result
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
+
+from ensemble.common.command import run_command
+from htd.runs import command_parser, describe, plan, plus_minus, read_script, summary, train_all, write_result
 
 SCRIPT = "1.LeNet/lenet.py"  # the training script
 TANH_FROM = (-8.0, -6.0, -4.0, -2.0)  # L
@@ -105,10 +110,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        print("\nInterrupted. The same command goes on from the last finished epochs.", file=sys.stderr)
-        sys.exit(130)
-    except OSError as error:
-        refuse(f"{error}; when that is mended, the same command goes on from the last finished epochs")
+    run_command(main, "the same command goes on from the last finished epochs")

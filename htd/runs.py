@@ -21,10 +21,11 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "ensemble"))
-
-from members import PARTS, ROOT, check_alike, git_commit, import_script, refuse, written_whole
-from models import refusing
+from ensemble.combining.predictions import PARTS
+from ensemble.common.command import refuse
+from ensemble.common.files import written_whole
+from ensemble.common.records import check_alike, git_commit
+from ensemble.common.scripts import ROOT, import_script
 
 
 @dataclass
@@ -69,8 +70,7 @@ def read_script(path):
         if f"\ndef {name}(" not in text:
             mend = "give --script 4.ResNet/resnet.py or the like"
             refuse(f"{path} has no {name}, as the training scripts have; {mend}")
-    with refusing(skip=False):
-        return import_script(file)
+    return import_script(file)
 
 
 def settings_of(script, arguments):

@@ -27,7 +27,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-from ensemble.common.command import refuse, run
+from ensemble.common.command import refuse, run_command
 from ensemble.common.files import written_whole
 
 HOME = "4.ResNet/resnet.py"
@@ -147,4 +147,4 @@ def main():
 
 
 if __name__ == "__main__":
-    run(main)
+    run_command(main)

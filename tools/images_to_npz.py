@@ -26,7 +26,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-from ensemble.common.command import refuse, run
+from ensemble.common.command import refuse, run_command
 from ensemble.common.files import written_whole
 from ensemble.common.images import read_image, resized
 
@@ -170,4 +170,4 @@ def main():
 
 
 if __name__ == "__main__":
-    run(main)
+    run_command(main)

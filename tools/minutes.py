@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-from ensemble.common.command import refuse, run
+from ensemble.common.command import refuse, run_command
 from ensemble.common.files import written_whole
 
 
@@ -80,4 +80,4 @@ def main():
 
 
 if __name__ == "__main__":
-    run(main)
+    run_command(main)

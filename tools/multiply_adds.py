@@ -25,7 +25,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-from ensemble.common.command import refuse, run
+from ensemble.common.command import refuse, run_command
 from ensemble.common.files import written_whole
 from ensemble.common.scripts import import_script
 
@@ -178,4 +178,4 @@ def main():
 
 
 if __name__ == "__main__":
-    run(main)
+    run_command(main)

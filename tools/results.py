@@ -43,7 +43,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-from ensemble.common.command import refuse, run
+from ensemble.common.command import refuse, run_command
 from ensemble.common.files import written_whole
 from tools.multiply_adds import VARIANTS
 
@@ -562,4 +562,4 @@ def main():
 
 
 if __name__ == "__main__":
-    run(main)
+    run_command(main)

@@ -39,7 +39,7 @@ def refusing(skip):
         print(f"{Path(sys.argv[0]).name}: left out: {error}", file=sys.stderr)
 
 
-def run(main, goes_on=""):
+def run_command(main, goes_on=""):
     """Run a command's main(); a refusal or a fault of the disk is one line and status 2, Ctrl-C status 130.
 
     Where the reader of its words goes away, as with `| head`, the command still finishes its work. goes_on: what giving

@@ -1,7 +1,8 @@
 """The weights of a Keras 2 file, given to the model of Keras 3 that was built of its layers."""
 
 import numpy as np
-from keras2_layers import Keras2Error, words
+
+from ensemble.model_files.keras2_layers import Keras2Error, words
 
 LEAVES = words(  # the names of weights that are the same in both
     """

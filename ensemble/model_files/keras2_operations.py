@@ -4,7 +4,8 @@ Keras 2 puts each of them in a TFOpLambda or SlicingOpLambda layer, by its name 
 """
 
 import numpy as np
-from keras2_layers import Keras2Error
+
+from ensemble.model_files.keras2_layers import Keras2Error
 
 
 def rescaled(x, factor, offset, name):

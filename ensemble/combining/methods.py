@@ -1,29 +1,35 @@
 """The ways to combine the members of an ensemble, all in one form, so that they can be compared.
 
-A method is a function of the members' probabilities on the validation images, float64 (members, n, classes), the
-labels, int64 (n,), and the number of each image's fold, int64 (n,). It returns a function that combines probabilities
-of the same members on any images into those of the ensemble, float64 (n, classes); and what it gives the validation
-images themselves, each learnt without the fold that the image is in, so that it does not flatter.
+A method is a function of the members' Predictions for the validation images, with probabilities (members, n, classes),
+and of the number of each image's fold, int64 (n,). It returns a function that combines probabilities of the same
+members on any images into those of the ensemble, float64 (n, classes); and what it gives the validation images
+themselves, each learnt without the fold that the image is in, so that it does not flatter.
 """
 
 import math
 
 import numpy as np
-from measures import LEAST, best_temperature, log_probabilities, tempered
-from members import refuse
-from scipy.linalg import solve_triangular
-from scipy.optimize import nnls
-from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
-from voting import hard_voting, soft_voting
-from weighted_mean import MOST_CONTESTS, MOST_WEIGHTINGS, STEP, correct_counts, most_equal, steps_in_one, weightings
 
-GAP = 1e-9  # nats per image that the likelihood weights may be from the best
-MOST_STEPS = 100  # of the search for them; the hardest known case takes 25
+from ensemble.combining.likelihood import likelihood_weights
+from ensemble.combining.metrics import best_temperature, log_probabilities, tempered
+from ensemble.combining.predictions import Predictions
+from ensemble.combining.votes import geometric_mean, soft_voting, votes
+from ensemble.combining.weight_grid import (
+    MOST_CONTESTS,
+    MOST_WEIGHTINGS,
+    STEP,
+    correct_counts,
+    most_equal,
+    steps_in_one,
+    weightings,
+)
+from ensemble.common.command import refuse
+
 ROUNDS = 50  # of greedy selection
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of stacking: scikit-learn's C, of which cross-validation chooses one
 FOLDS = 5
@@ -37,12 +43,19 @@ def make_folds(labels):
     return folds
 
 
-def without_fold(learn, probabilities, labels, folds):
-    """Return what learn(probabilities, labels) gives each image when it learnt from the other folds, (n, classes)."""
-    outputs = np.empty(probabilities.shape[1:])
+def refuse_small_classes(labels, classes, mend):
+    """Refuse validation images, by their labels, int64 (n,), if one of the classes has too few to be in every fold."""
+    fewest = np.bincount(labels, minlength=classes).min()
+    if fewest < FOLDS:
+        refuse(f"a class has {fewest} validation images; cross-validation needs {FOLDS} of each: {mend}")
+
+
+def without_fold(learn, predictions, folds):
+    """Return what learn(predictions) gives each image when it learnt from the other folds, float64 (n, classes)."""
+    outputs = np.empty(predictions.probabilities.shape[1:])
     for fold in range(folds.max() + 1):
-        rest = folds != fold
-        outputs[~rest] = learn(probabilities[:, rest], labels[rest])(probabilities[:, ~rest])
+        own = folds == fold
+        outputs[own] = learn(predictions.of(~own))(predictions.of(own).probabilities)
     return outputs
 
 
@@ -64,9 +77,11 @@ class TemperedMean:
     sure as they are right to others that are right more often.
     """
 
-    def __init__(self, probabilities, labels):
-        self.temperatures = np.array([best_temperature(member, labels) for member in probabilities])
-        self.weights = likelihood_weights(self.at_temperatures(probabilities), labels)
+    def __init__(self, predictions):
+        each = [Predictions(member, predictions.labels) for member in predictions.probabilities]
+        self.temperatures = np.array([best_temperature(member) for member in each])
+        cooled = self.at_temperatures(predictions.probabilities)
+        self.weights = likelihood_weights(Predictions(cooled, predictions.labels))
 
     def at_temperatures(self, probabilities):
         """Return the members' probabilities, float64 (members, n, classes), each at its temperature."""
@@ -76,20 +91,9 @@ class TemperedMean:
         return WeightedMean(self.weights)(self.at_temperatures(probabilities))
 
 
-# Methods that learn nothing
-def votes(probabilities):
-    """Return the winners of hard voting as probabilities of 1, float64 (n, classes)."""
-    return np.eye(probabilities.shape[2])[hard_voting(probabilities)]
-
-
-def geometric_mean(probabilities):
-    """Return the members' geometric mean, scaled to sum to 1, float64 (n, classes): the logarithmic opinion pool."""
-    return softmax(log_probabilities(probabilities).mean(axis=0), axis=1)
-
-
 def fixed(combine):
     """Return the method that combines by this function, whatever the validation images are."""
-    return lambda probabilities, labels, folds: (combine, combine(probabilities))
+    return lambda predictions, folds: (combine, combine(predictions.probabilities))
 
 
 # Methods that choose weights
@@ -99,16 +103,16 @@ def best_of(units, choose):
     choose: takes those that are equally accurate, and returns one.
     """
 
-    def method(probabilities, labels, folds):
-        correct = correct_counts(probabilities, labels, units, folds)
+    def method(predictions, folds):
+        correct = correct_counts(predictions, units, folds)
 
         def winner(correct):
             return WeightedMean(choose(units[correct == correct.max()]))
 
-        outputs = np.empty(probabilities.shape[1:])
+        outputs = np.empty(predictions.probabilities.shape[1:])
         for fold in range(folds.max() + 1):
             own = folds == fold
-            outputs[own] = winner(correct.sum(axis=1) - correct[:, fold])(probabilities[:, own])
+            outputs[own] = winner(correct.sum(axis=1) - correct[:, fold])(predictions.of(own).probabilities)
         return winner(correct.sum(axis=1)), outputs
 
     return method
@@ -123,89 +127,39 @@ def ancestors_weightings(members):
     return np.column_stack([others, 10 * (members - 1) - others.sum(axis=1)])
 
 
-def duality_gap(weights, probabilities, labels):
-    """Return the nats per image that weights, float (members,) of sum 1, can lack to the greatest likelihood at most.
-
-    With p[m] being what member m gives the label, and r[m] = p[m] / (w . p): max over m of mean(r[m]) - 1.
-    """
-    given = np.maximum(probabilities[:, np.arange(len(labels)), labels], LEAST)
-    return float(max(0.0, (given / (weights @ given)).mean(axis=1).max() - 1))
-
-
-def likelihood_weights(probabilities, labels):
-    """Return the weights of greatest likelihood, float64 (members,).
-
-    Maximises the mean of log(sum over m of w[m] * p[m]), p[m] being what member m gives the label, over weights that
-    are not negative and sum to 1: a concave problem. The duality gap is brought below GAP, or the command refused.
-
-    Solved by sequential quadratic programming, each step a least-squares problem with weights from 0 up (Kim,
-    Carbonetto, Stephens and Anitescu, arXiv 1806.01412): leaving out that they sum to 1, and adding their sum to the
-    loss, gives the same minimum. A step stays near the weights where the curvature says nothing, as for members that
-    give the labels the same.
-    """
-    given = np.maximum(probabilities[:, np.arange(len(labels)), labels], LEAST).T  # (n, members)
-    count = given.shape[1]
-    weights = np.full(count, 1 / count)
-
-    def loss(weights):
-        return weights.sum() - np.log(np.maximum(given @ weights, 1e-300)).mean()
-
-    for _ in range(MOST_STEPS):
-        ratios = given / (given @ weights)[:, np.newaxis]
-        slopes = ratios.mean(axis=0)
-        gap = slopes.max() - 1
-        if gap <= GAP:
-            return weights
-        curvature = ratios.T @ ratios / len(ratios)
-        ridge = 1e-10 * np.trace(curvature)
-        lower = np.linalg.cholesky(curvature + ridge * np.eye(count))
-        target = nnls(lower.T, solve_triangular(lower, 2 * slopes - 1 + ridge * weights, lower=True))[0]
-        length, before = 1.0, loss(weights)
-        while loss(weights + length * (target - weights)) > before + 1e-14:  # more than rounding
-            length /= 2
-        weights = weights + length * (target - weights)
-        weights = weights / weights.sum()
-    refuse(
-        f"after {MOST_STEPS} steps the likelihood weights may be {gap:.0e} nats per image from the best, more than the "
-        f"{GAP:.0e} promised; leave out a member that gives labels almost nothing"
-    )
-
-
-def greedy_counts(probabilities, labels):
+def greedy_counts(predictions):
     """Return how often greedy selection takes each member, int64 (members,).
 
     Caruana, Niculescu-Mizil, Crew and Ksikes 2004: from nothing, ROUNDS times the member is added, any number of
     times, that makes the mean of those taken most accurate (of equally accurate ones, the one of the least loss); what
     counts is the shortest of the most accurate ensembles on the way.
     """
-    images = np.arange(len(labels))
-    total = np.zeros(probabilities.shape[1:])
+    members = predictions.probabilities
+    total = np.zeros(members.shape[1:])
     taken, best = [], (-1.0, 0)
     for size in range(1, ROUNDS + 1):
-        means = [(total + member) / size for member in probabilities]
-        merits = [
-            ((mean.argmax(axis=1) == labels).mean(), log_probabilities(mean[images, labels]).mean()) for mean in means
-        ]
+        means = [Predictions((total + member) / size, predictions.labels) for member in members]
+        merits = [(mean.right.mean(), log_probabilities(mean.given).mean()) for mean in means]
         choice = max(range(len(means)), key=merits.__getitem__)
-        total += probabilities[choice]
+        total += members[choice]
         taken.append(choice)
         if merits[choice][0] > best[0]:
             best = merits[choice][0], size
-    return np.bincount(taken[: best[1]], minlength=len(probabilities))
+    return np.bincount(taken[: best[1]], minlength=len(members))
 
 
 def learnt(learn):
-    """Return the method that combines by the function that learn(probabilities, labels) returns."""
-    return lambda *given: (learn(*given[:2]), without_fold(learn, *given))
+    """Return the method that combines by the function that learn(predictions) returns."""
+    return lambda predictions, folds: (learn(predictions), without_fold(learn, predictions, folds))
 
 
 def weighted(choose):
-    """Return the method that takes the mean with the weights that choose(probabilities, labels) gives, (members,)."""
-    return learnt(lambda probabilities, labels: WeightedMean(choose(probabilities, labels)))
+    """Return the method that takes the mean with the weights that choose(predictions) gives, (members,)."""
+    return learnt(lambda predictions: WeightedMean(choose(predictions)))
 
 
 @threadpool_limits.wrap(limits=1)  # threads that wait for each other make so small a problem many times slower
-def stacking(probabilities, labels, folds):
+def stacking(predictions, folds):
     """The method that stacks (Wolpert 1992): multinomial logistic regression on all members' log-probabilities.
 
     Of the PENALTIES that one is taken that gives the least loss to images that were not learnt from: to all folds in
@@ -214,23 +168,25 @@ def stacking(probabilities, labels, folds):
 
     def learn(penalty, images):
         regression = LogisticRegression(C=penalty, max_iter=1000, tol=1e-3)
-        model = make_pipeline(StandardScaler(), regression).fit(features(probabilities[:, images]), labels[images])
+        some = predictions.of(images)
+        model = make_pipeline(StandardScaler(), regression).fit(features(some.probabilities), some.labels)
         return lambda probabilities: model.predict_proba(features(probabilities))
 
     def features(probabilities):
         return np.concatenate(log_probabilities(probabilities), axis=1)
 
     def loss(penalty, images, others):
-        given = learn(penalty, images)(probabilities[:, others])
-        return -log_probabilities(given[np.arange(len(given)), labels[others]]).sum()
+        some = predictions.of(others)
+        outputs = Predictions(learn(penalty, images)(some.probabilities), some.labels)
+        return -log_probabilities(outputs.given).sum()
 
     count = folds.max() + 1
-    outputs, losses = np.empty(probabilities.shape[1:]), np.zeros(len(PENALTIES))
+    outputs, losses = np.empty(predictions.probabilities.shape[1:]), np.zeros(len(PENALTIES))
     for fold in range(count):
         own, following = folds == fold, folds == (fold + 1) % count
         losses += [loss(penalty, ~own, own) for penalty in PENALTIES]
         best = min(PENALTIES, key=lambda penalty: loss(penalty, ~(own | following), following))
-        outputs[own] = learn(best, ~own)(probabilities[:, own])
+        outputs[own] = learn(best, ~own)(predictions.of(own).probabilities)
     return learn(PENALTIES[losses.argmin()], slice(None)), outputs
 
 

@@ -1,12 +1,11 @@
 """Model files of any origin: opened, or refused in one line.
 
-What the commands of ensemble/ share. Neither TensorFlow nor Keras is imported before the first model is loaded.
+Neither Keras nor its backend is imported before the first model is loaded.
 """
 
 import json
 import logging
 import re
-import sys
 import warnings
 import zipfile
 from contextlib import contextmanager
@@ -14,30 +13,13 @@ from pathlib import Path
 
 import h5py
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
-
-from common import refuse
-from keras2 import load_keras2
-from keras2_layers import Keras2Error
-from keras3 import Keras3Error, mended, operations_in
+from ensemble.common.command import RefusedError
+from ensemble.model_files.keras2 import load_keras2
+from ensemble.model_files.keras2_layers import Keras2Error
+from ensemble.model_files.keras3 import Keras3Error, mended, operations_in
 
 SUFFIXES = (".h5", ".keras")
 SIGNATURES = {b"\x89HDF": ".h5", b"PK\x03\x04": ".keras"}  # the first bytes of HDF5 and zip files
-
-
-class RefusedError(Exception):
-    """Why a model cannot be a member, in one line."""
-
-
-@contextmanager
-def refusing(skip):
-    """Show a refusal as one line on stderr and, unless it is to be skipped, exit with status 2."""
-    try:
-        yield
-    except RefusedError as error:
-        if not skip:
-            refuse(error)
-        print(f"{Path(sys.argv[0]).name}: left out: {error}", file=sys.stderr)
 
 
 # What a file is

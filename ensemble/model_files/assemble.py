@@ -9,9 +9,10 @@ import math
 import re
 
 import numpy as np
-from forms import Form, middle, taken_by
-from measures import LEAST
-from models import RefusedError
+
+from ensemble.combining.metrics import LEAST
+from ensemble.common.command import RefusedError
+from ensemble.model_files.forms import Form, middle, taken_by
 
 EXACT = {"dtype": "float64"}  # what combines the members: float32 would round too much, and TF32 more
 

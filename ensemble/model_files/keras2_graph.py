@@ -3,7 +3,7 @@
 import functools
 import re
 
-from keras2_layers import (
+from ensemble.model_files.keras2_layers import (
     HARD,
     IDENTITIES,
     MODELS,
@@ -18,7 +18,7 @@ from keras2_layers import (
     recurrent_factors,
     settings_of,
 )
-from keras2_operations import operate
+from ensemble.model_files.keras2_operations import operate
 
 OPERATIONS = ("TFOpLambda", "SlicingOpLambda")
 SCALE_LAYERS = ("CustomScaleLayer", "Custom>CustomScaleLayer")  # of InceptionResNetV2 in Keras Applications

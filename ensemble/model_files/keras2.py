@@ -40,9 +40,9 @@ function of one's own with the name of one of Keras's stands in the file as Kera
 
 import json
 
-from keras2_graph import Builder
-from keras2_layers import Keras2Error
-from keras2_weights import load_weights
+from ensemble.model_files.keras2_graph import Builder
+from ensemble.model_files.keras2_layers import Keras2Error
+from ensemble.model_files.keras2_weights import load_weights
 
 
 def load_keras2(file, version, make_variables=True):

@@ -1,0 +1,1 @@
+"""Probabilities: how good they are, how they are combined, and whether a gain is chance."""

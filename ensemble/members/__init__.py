@@ -1,0 +1,1 @@
+"""The members of an ensemble: loaded, asked once for their predictions, and timed."""

@@ -1,0 +1,69 @@
+"""Predictions that are kept beside a model, so that it is needed only once."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from ensemble.combining.predictions import PARTS
+from ensemble.common.command import RefusedError
+from ensemble.common.files import file_hash
+from ensemble.common.records import read_run
+from ensemble.model_files.forms import Form, are_probabilities, finite, softmax
+
+
+def kept_predictions(path, model, data, hold_out, form=None):
+    """Return the predictions kept beside a model, a dictionary as in predictions.npz, or None.
+
+    They must be of this very model, by its hash, and of these images: of data, hold_out and form where they are not
+    None, and of the data file as it is now.
+    """
+    for name in ("predictions.npz", f"{path.name}.predictions.npz"):
+        file = path.with_name(name)
+        if not file.exists():
+            continue
+        own = name == "predictions.npz"  # a finished run's, of the images it was trained with
+        if own and not path.with_name("run.json").exists():
+            continue  # somebody's file of the same name
+        try:
+            with np.load(file) as arrays:
+                kept = {key: arrays[key] for key in arrays.files}
+            kept |= {key: str(kept[key]) for key in ("model", "data", "split")}
+            if own:
+                kept |= {"form": Form(), "outputs": "probabilities", "parameters": None, "size": ()}
+            else:
+                kept |= {"form": Form.from_json(str(kept["form"])), "outputs": str(kept["outputs"])}
+                kept["parameters"] = int(kept["parameters"])
+                kept["size"] = tuple(kept["size"].tolist()) if "size" in kept else ()
+            for part in PARTS:
+                outputs, labels = kept[f"{part}_probabilities"], kept[f"{part}_labels"]
+                if labels.shape != outputs.shape[:1] or not 0 <= labels.min() <= labels.max() < outputs.shape[1]:
+                    raise ValueError
+        except Exception:  # a file can be broken in many ways
+            raise RefusedError(f"{file} is damaged; delete it, and it is made anew from the model") from None
+        if own:
+            kept["hold_out"] = read_run(path)["settings"].get("HOLD_OUT")
+        elif Path(kept["data"]).is_file() and file_hash(kept["data"]) != str(kept["data_sha256"]):
+            continue
+        if (
+            kept["model"] == model
+            and data in (None, kept["data"])
+            and (hold_out is None or hold_out == kept["hold_out"])
+            and form in (None, kept["form"])
+        ):
+            for part in PARTS:
+                outputs = finite(kept[f"{part}_probabilities"], file)
+                kept[f"{part}_probabilities"] = outputs if are_probabilities(outputs) else softmax(outputs)
+            return kept
+    return None
+
+
+def kept_form(path, model):
+    """Return how a model, by its hash, was fed and read when its predictions were last kept, or None."""
+    try:
+        with np.load(path.with_name(f"{path.name}.predictions.npz")) as kept:
+            if str(kept["model"]) == model:
+                return dataclasses.replace(Form.from_json(str(kept["form"])), outputs=str(kept["outputs"]))
+    except Exception:  # a file can be broken in many ways
+        pass
+    return None

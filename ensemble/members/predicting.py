@@ -1,0 +1,82 @@
+"""What a model predicts for the validation and test images of a data set."""
+
+import dataclasses
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from ensemble.combining.predictions import PARTS
+from ensemble.common.command import RefusedError, progress
+from ensemble.common.files import written_apart
+from ensemble.members.data import load_images, original_size
+from ensemble.model_files.forms import fit_images, model_inputs, taken_by
+from ensemble.model_files.loading import load_model, usable
+
+BATCH = 250  # images that a model is given at a time
+
+
+def predict(path, model_hash, data, hold_out, form):
+    """Predict the validation and test images with one model; keep the result beside it, in FILE.predictions.npz."""
+    images, classes, known = load_images(data, hold_out)
+    import keras
+
+    x = np.concatenate([images[part][0] for part in PARTS])
+    model = load_model(path, form.output)
+    with usable(path):
+        form = fit_images(model, path, x, form, original_size(data))
+        given = model.output_shape
+        if given != (None, classes) and (given, classes) != ((None, 1), 2):
+            needed = f"{(None, classes)}{' or (None, 1)' if classes == 2 else ''}"
+            raise RefusedError(f"{path} gives outputs of shape {given}; {data}, of {classes} classes, needs {needed}")
+        warn_of_resizing(path, model, x.shape[1:3], form)
+        batch = batch_for(model, path, x.shape[1:3], form)
+        starts = progress(range(0, len(x), batch), f"{path}: predicting")
+        outputs = [
+            model.predict_on_batch(model_inputs(model, path, x[start : start + batch], form)) for start in starts
+        ]
+    parameters = model.count_params()
+    del model
+    keras.backend.clear_session()  # frees the memory before the next member
+    probabilities, kind = form.read(np.concatenate(outputs), path)
+    count = len(images["validation"][0])
+    predictions = {
+        "validation_probabilities": probabilities[:count],
+        "test_probabilities": probabilities[count:],
+        **{f"{part}_labels": images[part][1] for part in PARTS},
+        "model": model_hash,
+        "outputs": kind,
+        "size": form.size or (),
+        "parameters": parameters,
+        **known,
+    }
+    try:
+        with written_apart(path.with_name(f"{path.name}.predictions.npz")) as file:
+            np.savez(file, form=dataclasses.replace(form, size=None).to_json(), **predictions)
+    except OSError as error:
+        print(f"{path}: its predictions are not kept beside it: {error.strerror}")
+    return predictions | {"form": form}
+
+
+def times_the_pixels(model, path, size, form):
+    """Return how many times the pixels of images of this height and width a model gets, if its form resizes them."""
+    taken = taken_by(model, path)
+    return taken.height * taken.width / math.prod(size) if form.resize else 1
+
+
+def batch_for(model, path, size, form):
+    """Return how many images a model is given at a time: fewer where they are enlarged."""
+    return max(1, int(BATCH / max(1, times_the_pixels(model, path, size, form))))
+
+
+def warn_of_resizing(path, model, size, form):
+    """Say on stderr what it costs to resize images of this height and width for a model."""
+    more, taken = times_the_pixels(model, path, size, form), taken_by(model, path)
+    if more != 1:
+        cost = f"{more:.0f} times the pixels to compute with, and no more detail" if more > 1 else "detail is lost"
+        print(
+            f"{Path(sys.argv[0]).name}: {path} gets images resized from {size[0]}x{size[1]} to "
+            f"{taken.height}x{taken.width}, {form.resize}: {cost}",
+            file=sys.stderr,
+        )

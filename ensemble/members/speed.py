@@ -1,0 +1,70 @@
+"""How long models take."""
+
+import json
+import time
+
+import numpy as np
+
+from ensemble.common.command import RefusedError, progress
+from ensemble.common.files import written_apart
+from ensemble.common.records import describe_computer
+from ensemble.members.data import load_images
+from ensemble.members.predicting import batch_for
+from ensemble.model_files.forms import Form, model_inputs
+from ensemble.model_files.loading import load_model, usable
+
+ROUNDS = 3  # in which its speed is measured
+
+
+def seconds_per_thousand(members):
+    """Return the seconds that each model takes for 1,000 of the data's images on this machine, a list of floats.
+
+    In the precision that the model was saved in and batches of 250, or fewer if images are enlarged for it, one model
+    in memory at a time; the median of ROUNDS after a batch to warm up. Kept beside the model, in FILE.seconds.json, so
+    that it is measured once. All None if the images can no longer be loaded.
+    """
+    seconds = []
+    for member in members:
+        file = member.path.with_name(f"{member.path.name}.seconds.json")
+        about = {"model": member.model, "device": describe_computer()}
+        try:
+            kept = json.loads(file.read_text(encoding="utf-8"))
+            if kept | about != kept or not kept["seconds"] > 0:
+                raise ValueError
+        except (OSError, ValueError, TypeError, KeyError):  # none, or of another model or machine
+            try:
+                kept = about | {"seconds": measure_seconds(member)}
+            except RefusedError as error:
+                print(f"Seconds per 1,000 images are not measured: {error}")
+                return [None] * len(members)
+            try:
+                with written_apart(file) as beside:
+                    beside.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+            except OSError as error:
+                print(f"{member.path}: its seconds are not kept beside it: {error.strerror}")
+        seconds.append(kept["seconds"])
+    return seconds
+
+
+def measure_seconds(member):
+    """Return the seconds that a model takes for 1,000 images, as seconds_per_thousand says."""
+    images, _, _ = load_images(member.data, member.hold_out)
+    import keras
+
+    x = np.resize(images["test"][0], (1000, *images["test"][0].shape[1:]))  # fewer are repeated
+    form = Form.from_json(json.dumps(member.form or {}))
+    model = load_model(member.path, form.output)
+    rounds = []
+    with usable(member.path):
+        size = batch_for(model, member.path, x.shape[1:3], form)
+        x = model_inputs(model, member.path, x, form).astype(np.float32)
+        batches = [x[start : start + size] for start in range(0, len(x), size)]
+        model.predict_on_batch(batches[0])
+        for _ in progress(range(ROUNDS), f"{member.path}: measuring its speed"):
+            started = time.perf_counter()
+            for batch in batches:
+                model.predict_on_batch(batch)
+            rounds.append(time.perf_counter() - started)
+    del model
+    keras.backend.clear_session()
+    return float(np.median(rounds))

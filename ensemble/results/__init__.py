@@ -1,0 +1,1 @@
+"""What commands show and leave: records, tables, figures and the page."""

@@ -1,0 +1,1 @@
+"""What snapshot.py trains and shows."""
