@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the pac
 
 from benchmarks.weight_search import draw_members, print_heading
 from ensemble.combining.methods import make_folds, methods_for
+from ensemble.combining.predictions import Predictions
 from ensemble.combining.weight_grid import search
 from ensemble.common.command import run_command
 from ensemble.compare import compare
@@ -23,29 +24,30 @@ from ensemble.members.member import Member, stack
 
 def make_members(count, validation=5000, test=10_000):
     """Return `count` made-up members as a list of Member."""
-    probabilities, labels = draw_members(count, validation + test, classes=10)
+    drawn = draw_members(count, validation + test, classes=10)
     parts = {"validation": slice(validation), "test": slice(validation, None)}
-    labels = {part: labels[own] for part, own in parts.items()}
-    return [
-        Member(Path(f"m{i}.h5"), str(i), None, "made up", "", {part: given[own] for part, own in parts.items()}, labels)
-        for i, given in enumerate(probabilities)
-    ]
+    members = []
+    for number, probabilities in enumerate(drawn.probabilities):
+        own = Predictions(probabilities, drawn.labels)
+        predictions = {part: own.of(images) for part, images in parts.items()}
+        members.append(Member(Path(f"m{number}.h5"), str(number), None, "made up", "", predictions))
+    return members
 
 
 def measure(members):
     """Return {what: seconds}."""
-    probabilities, labels = stack(members, "validation"), members[0].labels["validation"]
-    folds = make_folds(labels)
+    predictions = stack(members, "validation")
+    folds = make_folds(predictions.labels)
     seconds = {}
     for name, method in methods_for(len(members))[0].items():
         started = time.perf_counter()
-        method(probabilities, labels, folds)
+        method(predictions, folds)
         seconds[name] = time.perf_counter() - started
     started = time.perf_counter()
     compare(members, [None] * len(members), [str(label) for label in range(10)], None)
     seconds["all of compare.py"] = time.perf_counter() - started
     started = time.perf_counter()
-    search(stack(members, "test"), members[0].labels["test"])
+    search(stack(members, "test"))
     return seconds | {"weighted_mean.py's search, 10,000 images": time.perf_counter() - started}
 
 

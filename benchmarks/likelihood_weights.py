@@ -23,9 +23,9 @@ from ensemble.common.command import run_command
 STARTS = 20
 
 
-def by_slsqp(probabilities, labels):
+def by_slsqp(predictions):
     """Return the best weights that SLSQP finds from STARTS random ones, float64 (members,)."""
-    given = np.maximum(probabilities[:, np.arange(len(labels)), labels], LEAST)
+    given = np.maximum(predictions.given, LEAST)
     count = len(given)
 
     def loss_and_gradient(weights):
@@ -42,15 +42,15 @@ def by_slsqp(probabilities, labels):
 
 def compare(count, images=10_000):
     """Return a row of the table for `count` members."""
-    probabilities, labels = draw_members(count, images, classes=10)
+    predictions = draw_members(count, images, classes=10)
     ways = {"SLSQP": by_slsqp, "ours": likelihood_weights}
     seconds, gaps = dict.fromkeys(ways, np.inf), {}
     for _ in range(REPEATS):
         for name, way in ways.items():
             started = time.perf_counter()
-            weights = way(probabilities, labels)
+            weights = way(predictions)
             seconds[name] = min(seconds[name], time.perf_counter() - started)
-            gaps[name] = duality_gap(weights / weights.sum(), probabilities, labels)
+            gaps[name] = duality_gap(weights / weights.sum(), predictions)
     times = f"{seconds['SLSQP']:.3f} | {seconds['ours']:.4f} | {seconds['SLSQP'] / seconds['ours']:.0f}"
     return f"| {count} | {times} | {gaps['SLSQP']:.0e} | {gaps['ours']:.0e} |"
 

@@ -18,6 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
+from ensemble.combining.predictions import Predictions
 from ensemble.combining.weight_grid import STEP, search, steps_in_one, weightings
 from ensemble.common.command import refuse, run_command
 from ensemble.common.records import describe_computer
@@ -26,7 +27,7 @@ REPEATS = 3  # the fastest of so many runs, taken in turns, counts
 
 
 def draw_members(count, images, classes, seed=0):
-    """Return probabilities, float64 (count, images, classes), and labels, int64 (images,), of made-up members.
+    """Return the Predictions of made-up members, with probabilities float64 (count, images, classes).
 
     A member's logits favour the label, with noise that all members share, because hard images are hard for all
     of them, and noise of its own.
@@ -36,36 +37,36 @@ def draw_members(count, images, classes, seed=0):
     logits = 8 * np.eye(classes)[labels] + random.normal(scale=2.4, size=(images, classes))
     logits = logits + random.normal(scale=1.1, size=(count, images, classes))
     powers = np.exp(logits)
-    return powers / powers.sum(axis=2, keepdims=True), labels
+    return Predictions(powers / powers.sum(axis=2, keepdims=True), labels)
 
 
-def plain_loop(probabilities, labels, units):
+def plain_loop(predictions, units):
     """Return the accuracy of every weighting in units (ways, members), float64 (ways,), one after the other."""
     accuracies = []
     for weighting in units:
-        mean = np.zeros(probabilities.shape[1:])
-        for share, member in zip(weighting / weighting.sum(), probabilities, strict=True):
+        mean = np.zeros(predictions.probabilities.shape[1:])
+        for share, member in zip(weighting / weighting.sum(), predictions.probabilities, strict=True):
             mean += share * member
-        accuracies.append((mean.argmax(axis=1) == labels).mean())
+        accuracies.append((mean.argmax(axis=1) == predictions.labels).mean())
     return np.array(accuracies)
 
 
 def compare(count, images=10_000, classes=10, step=STEP):
     """Return a row of the table for `count` members, or stop if the two ways do not agree."""
-    probabilities, labels = draw_members(count, images, classes)
+    predictions = draw_members(count, images, classes)
     units = weightings(count, steps_in_one(step))
     plain_seconds, search_seconds = [], []
     for _ in range(REPEATS):
         started = time.perf_counter()
-        accuracies = plain_loop(probabilities, labels, units)
+        accuracies = plain_loop(predictions, units)
         plain_seconds.append(time.perf_counter() - started)
         started = time.perf_counter()
-        winner, accuracy = search(probabilities, labels, step)
+        winner, accuracy = search(predictions, step)
         search_seconds.append(time.perf_counter() - started)
     reached = accuracies[(units == winner).all(axis=1).argmax()]
     if not reached == accuracy == accuracies.max():
         sys.exit(f"{count} members: the search says {accuracy}, the plain loop {accuracies.max()} and {reached}")
-    single = (probabilities.argmax(axis=2) == labels).mean(axis=1)
+    single = predictions.right.mean(axis=1)
     plain, fast = min(plain_seconds), min(search_seconds)
     return (
         f"| {count} | {single.min():.2%} to {single.max():.2%} | {len(units):,} | {plain:.3f} | {fast:.3f} | "

@@ -117,7 +117,7 @@ def combine(method, parts, weights, temperature):
 
 
 # The ensemble as a model
-def load_members(members, formats):
+def open_members(members, formats):
     """Return the models of rows of the record; refuse one that a format of `formats`, such as .h5, cannot hold."""
     models = []
     for number, member in enumerate(members, start=1):
@@ -191,7 +191,7 @@ def main():
     method, temperature, members, weights, data = read_record(options.record, options.method)
     images = test_images(data)
     start_tensorflow()
-    models = load_members(members, {out.suffix for out in options.out})
+    models = open_members(members, {out.suffix for out in options.out})
     if images is None:
         print(f"{data} cannot be loaded here; images of random pixels take its place")
         images = random_images(models[0], members[0])

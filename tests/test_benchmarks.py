@@ -1,20 +1,13 @@
 """The benchmarks of training and of its pipeline: they run, compare the same, and count and time what they say."""
 
 import re
-import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import ROOT, load_script, run_script
 
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-import input_pipeline
-import stopwatch
-import tf_data_pipeline
-import train_in_keras
-import training
+from benchmarks import input_pipeline, stopwatch, tf_data_pipeline, train_in_keras, training
 
 
 def test_a_row_has_every_way_and_an_empty_column_where_torch_is_missing(tmp_path):

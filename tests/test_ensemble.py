@@ -15,15 +15,19 @@ from conftest import load_script
 from PIL import Image
 from scipy.special import softmax
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "benchmarks"))
-sys.path.insert(0, str(ROOT / "ensemble"))
+from benchmarks import weight_search
+from ensemble import predict
+from ensemble.combining.predictions import Predictions
+from ensemble.combining.votes import hard_voting, soft_voting
+from ensemble.combining.weight_grid import STEP, search, steps_in_one, weighted_mean, weightings
+from ensemble.common.files import file_hash
+from ensemble.common.images import read_image
+from ensemble.members.data import class_names
+from ensemble.members.kept import kept_predictions
+from ensemble.model_files.forms import Form
 
-import members  # noqa: E402
-import predict  # noqa: E402
-import voting  # noqa: E402
-import weight_search  # noqa: E402
-import weighted_mean  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
+
 
 VOTING, WEIGHTED_MEAN, PREDICT = "ensemble/voting.py", "ensemble/weighted_mean.py", "ensemble/predict.py"
 
@@ -90,15 +94,15 @@ KINDS = ["random", "coarse", "zeros and ones", "identical", "one always right"]
 @pytest.mark.parametrize("count", [2, 3, 4, 5])
 def test_votes_against_brute_force(kind, count):
     probabilities, _ = draw(kind, count, 200, 4, seed=count)
-    assert voting.hard_voting(probabilities).tolist() == hard_choices(probabilities)
-    soft = voting.soft_voting(probabilities)
+    assert hard_voting(probabilities).tolist() == hard_choices(probabilities)
+    soft = soft_voting(probabilities)
     np.testing.assert_allclose(soft, sum(probabilities) / count, atol=1e-12)
     assert soft.argmax(axis=1).tolist() == mean_choices(probabilities, [1] * count)
 
 
 def test_tied_votes_go_to_the_largest_sum_not_the_lowest_class():
     probabilities = np.array([[[0.5, 0.1, 0.4]], [[0.1, 0.0, 0.9]]])
-    assert voting.hard_voting(probabilities).tolist() == [2]
+    assert hard_voting(probabilities).tolist() == [2]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -106,28 +110,28 @@ def test_tied_votes_go_to_the_largest_sum_not_the_lowest_class():
 def test_search_against_brute_force(kind, count, steps):
     for seed, classes in ((0, 3), (1, 2), (2, 5)):
         probabilities, labels = draw(kind, count, 12, classes, seed)
-        units, accuracy = weighted_mean.search(probabilities, labels, 1 / steps)
+        units, accuracy = search(Predictions(probabilities, labels), 1 / steps)
         expected, right = best_weighting(probabilities, labels, steps)
         assert units.tolist() == expected
         assert accuracy == right / 12
-        chosen = weighted_mean.weighted_mean(probabilities, units).argmax(axis=1)
+        chosen = weighted_mean(probabilities, units).argmax(axis=1)
         assert (chosen == labels).sum() == right
 
 
 def test_equal_winners():
     same = np.array([[[0.8, 0.2]]] * 4)
     labels = np.array([0])
-    assert weighted_mean.search(same, labels, 0.25)[0].tolist() == [1, 1, 1, 1]
+    assert search(Predictions(same, labels), 0.25)[0].tolist() == [1, 1, 1, 1]
     # Six units over four members: six ways are equally near; the first in lexicographic order has its ones first.
-    assert weighted_mean.search(same, labels, 1 / 6)[0].tolist() == [1, 1, 2, 2]
+    assert search(Predictions(same, labels), 1 / 6)[0].tolist() == [1, 1, 2, 2]
 
 
 def test_search_against_the_plain_loop():
     """On more weightings than one chunk of the search holds."""
-    probabilities, labels = weight_search.draw_members(4, 4000, 6)
-    units = weighted_mean.weightings(4, 20)
-    accuracies = weight_search.plain_loop(probabilities, labels, units)
-    winner, accuracy = weighted_mean.search(probabilities, labels, 0.05)
+    predictions = weight_search.draw_members(4, 4000, 6)
+    units = weightings(4, 20)
+    accuracies = weight_search.plain_loop(predictions, units)
+    winner, accuracy = search(predictions, 0.05)
     assert accuracy == accuracies.max()
     nearest = ((units - 5) ** 2).sum(axis=1).astype(float)
     nearest[accuracies < accuracies.max()] = np.inf
@@ -137,7 +141,7 @@ def test_search_against_the_plain_loop():
 @pytest.mark.parametrize(("count", "steps"), [(1, 4), (2, 4), (3, 5), (5, 3)])
 def test_weightings_are_all_in_lexicographic_order(count, steps):
     ways = [units for units in itertools.product(range(steps + 1), repeat=count) if sum(units) == steps]
-    assert weighted_mean.weightings(count, steps).tolist() == [list(units) for units in ways]
+    assert weightings(count, steps).tolist() == [list(units) for units in ways]
 
 
 def test_outputs_become_probabilities():
@@ -145,7 +149,7 @@ def test_outputs_become_probabilities():
     logits = random.normal(scale=20, size=(50, 7)).astype(np.float32)
 
     def read(outputs):
-        return members.Form().read(outputs, "m.h5")[0]
+        return Form().read(outputs, "m.h5")[0]
 
     np.testing.assert_allclose(read(logits), softmax(logits.astype(float), 1), atol=1e-7)
     probabilities = softmax(logits, axis=1)
@@ -177,7 +181,8 @@ def write_member(path, validation, test, labels, *, data="digits", split="012345
 
 def write_members(folder, count=3, classes=4, seed=0, **options):
     """`count` made-up members with 60 validation and 80 test images; returns paths, probabilities and labels."""
-    probabilities, labels = weight_search.draw_members(count, 140, classes, seed)
+    drawn = weight_search.draw_members(count, 140, classes, seed)
+    probabilities, labels = drawn.probabilities, drawn.labels
     parts = probabilities[:, :60].astype(np.float32), probabilities[:, 60:].astype(np.float32)
     labels = labels[:60], labels[60:]
     paths = [
@@ -315,7 +320,7 @@ def test_bad_arguments(refused, tmp_path, capsys):
     assert "does not divide 1" in refused(WEIGHTED_MEAN, *paths, "--step", "0.3")
     for step in (0.0, -0.5, 2.0, 1e-9, 0.051, float("nan"), float("inf")):
         with pytest.raises(SystemExit):
-            weighted_mean.steps_in_one(step)
+            steps_in_one(step)
         assert f"--step {step:g} does not divide 1" in capsys.readouterr().err
     line = refused(WEIGHTED_MEAN, *paths, "--step", "0.001")
     assert "167,668,501 weightings" in line and "coarser step" in line
@@ -351,12 +356,12 @@ def test_bad_files_beside_a_model(refused, tmp_path):
 
 def test_kept_predictions_are_of_this_model_and_these_images(tmp_path):
     (path, *_), _, _ = write_members(tmp_path)
-    model = members.file_hash(path)
-    assert members.kept_predictions(path, model, None, None)["split"] == "0123456789abcdef"
-    assert members.kept_predictions(path, model, "digits", 300)
-    assert members.kept_predictions(path, model, "mnist", None) is None
-    assert members.kept_predictions(path, model, None, 200) is None
-    assert members.kept_predictions(path, "0" * 64, None, None) is None
+    model = file_hash(path)
+    assert kept_predictions(path, model, None, None)["split"] == "0123456789abcdef"
+    assert kept_predictions(path, model, "digits", 300)
+    assert kept_predictions(path, model, "mnist", None) is None
+    assert kept_predictions(path, model, None, 200) is None
+    assert kept_predictions(path, "0" * 64, None, None) is None
 
     images = tmp_path / "images.npz"
     images.write_bytes(b"some images")
@@ -364,29 +369,29 @@ def test_kept_predictions_are_of_this_model_and_these_images(tmp_path):
         arrays = dict(file)
     path.with_name("predictions.npz").unlink()
     beside = path.with_name("model.h5.predictions.npz")
-    arrays |= {"data": str(images), "hold_out": 100, "data_sha256": members.file_hash(images)}
-    np.savez(beside, **arrays, form=members.Form().to_json(), outputs="probabilities", parameters=7)
-    assert members.kept_predictions(path, model, str(images), 100)
-    assert members.kept_predictions(path, model, None, 300) is None
+    arrays |= {"data": str(images), "hold_out": 100, "data_sha256": file_hash(images)}
+    np.savez(beside, **arrays, form=Form().to_json(), outputs="probabilities", parameters=7)
+    assert kept_predictions(path, model, str(images), 100)
+    assert kept_predictions(path, model, None, 300) is None
     images.write_bytes(b"other images")
-    assert members.kept_predictions(path, model, str(images), 100) is None
+    assert kept_predictions(path, model, str(images), 100) is None
 
 
 def test_help(run):
     for script in (VOTING, WEIGHTED_MEAN):
         text = run(script, "--help").stdout
         assert "neither run.json nor predictions" in " ".join(text.split())
-    assert f"(default: {weighted_mean.STEP})" in " ".join(text.split())
+    assert f"(default: {STEP})" in " ".join(text.split())
 
 
 # Real models
 MAKE_MODELS = """
 import importlib.util, io, json, os, sys
 from contextlib import redirect_stderr
-sys.path.insert(0, os.path.join(sys.argv[1], "ensemble"))
-import members  # noqa: E402
-import predict  # noqa: E402
-images, classes, known = members.load_images("digits", 100)
+sys.path.insert(0, sys.argv[1])
+from ensemble.members.data import load_images
+
+images, classes, known = load_images("digits", 100)
 import keras
 import numpy as np
 from keras import layers
@@ -424,7 +429,7 @@ for name in ("seven.h5", "column.h5", "small.h5", "lambda.h5", "lambda.keras", "
              "truncated.keras", "text.h5", "text.keras", "only.weights.h5"):
     with redirect_stderr(io.StringIO()) as error:
         try:
-            members.load_members([name, "soft.h5"], "digits", 100)
+            load_members([name, "soft.h5"], "digits", 100)
             lines[name] = [0, ""]
         except SystemExit as stop:
             lines[name] = [stop.code, error.getvalue()]
@@ -536,14 +541,14 @@ def test_own_images_are_shown_to_every_model(models, run, refused, tmp_path):
 
 def test_classes_have_the_names_of_their_data(tmp_path):
     np.savez(tmp_path / "own.npz", class_names=np.array(["cat", "dog"]))
-    assert predict.class_names("cifar10", 10)[3] == "cat"
-    assert predict.class_names("../some/fashion_mnist.npz", 10)[-1] == "ankle-boot"
-    assert predict.class_names("digits", 3) == ["0", "1", "2"]
-    assert predict.class_names(str(tmp_path / "own.npz"), 2) == ["cat", "dog"]
-    assert predict.class_names(str(tmp_path / "gone.npz"), 2) == ["0", "1"]
-    assert predict.class_names("cifar10", 3) == ["0", "1", "2"]
+    assert class_names("cifar10", 10)[3] == "cat"
+    assert class_names("../some/fashion_mnist.npz", 10)[-1] == "ankle-boot"
+    assert class_names("digits", 3) == ["0", "1", "2"]
+    assert class_names(str(tmp_path / "own.npz"), 2) == ["cat", "dog"]
+    assert class_names(str(tmp_path / "gone.npz"), 2) == ["0", "1"]
+    assert class_names("cifar10", 3) == ["0", "1", "2"]
     (tmp_path / "broken.npz").write_text("no archive")
-    assert predict.class_names(str(tmp_path / "broken.npz"), 2) == ["0", "1"]
+    assert class_names(str(tmp_path / "broken.npz"), 2) == ["0", "1"]
 
 
 def test_benchmark(run, monkeypatch):
@@ -572,7 +577,7 @@ def test_an_image_is_prepared_as_in_training(tmp_path):
     model.save(tmp_path / "a.h5")
     for number, image in enumerate(x):
         Image.fromarray(image).save(tmp_path / f"{number}.png")
-    files = [predict.read_image(tmp_path / f"{number}.png") for number in range(8)]
+    files = [read_image(tmp_path / f"{number}.png") for number in range(8)]
     found = predict.predict(tmp_path / "a.h5", files)
     np.testing.assert_allclose(found, model.predict(images, verbose=0), atol=1e-6)
     glyph = np.zeros((32, 32, 4), np.uint8)
@@ -580,5 +585,5 @@ def test_an_image_is_prepared_as_in_training(tmp_path):
     Image.fromarray(glyph).save(tmp_path / "glyph.png")
     expected = np.full((1, 32, 32, 3), 255, np.uint8)
     expected[:, 8:24, 8:24] = 0
-    found = predict.predict(tmp_path / "a.h5", [predict.read_image(tmp_path / "glyph.png")])
+    found = predict.predict(tmp_path / "a.h5", [read_image(tmp_path / "glyph.png")])
     np.testing.assert_allclose(found, model.predict(expected, verbose=0), atol=1e-6)

@@ -11,9 +11,9 @@ import onnx
 import pytest
 from conftest import ROOT, load_script, run_script
 
-sys.path.insert(0, str(ROOT / "ensemble"))
-
-import export
+from ensemble import export
+from ensemble.common.command import refusing
+from ensemble.model_files.writing import LIMITS, predict_file
 
 SUFFIXES = (".keras", ".h5", ".onnx")
 FORM = {
@@ -119,15 +119,15 @@ def write_record(folder, members, methods, data="digits"):
 
 def call(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["export.py", *map(str, arguments)])
-    with export.refusing(False):
+    with refusing(False):
         export.main()
 
 
 def check(folder, images, expected, temperature=1.0):
     """A temperature below 1 multiplies what float32 makes of the members' logits in batches of another size."""
     for suffix in SUFFIXES:
-        found = export.predict_file(folder / f"ensemble{suffix}", images)
-        np.testing.assert_allclose(found, expected, rtol=0, atol=export.LIMITS[suffix] / min(1, temperature))
+        found = predict_file(folder / f"ensemble{suffix}", images)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=LIMITS[suffix] / min(1, temperature))
     assert not list(folder.glob("unfinished*"))
 
 
@@ -172,9 +172,7 @@ np.save("found.npy", found)
 """
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, timeout=120)
     for suffix, found in zip(SUFFIXES, np.load(tmp_path / "found.npy"), strict=True):
-        np.testing.assert_allclose(
-            found, powers / powers.sum(axis=1, keepdims=True), rtol=0, atol=export.LIMITS[suffix]
-        )
+        np.testing.assert_allclose(found, powers / powers.sum(axis=1, keepdims=True), rtol=0, atol=LIMITS[suffix])
 
     import keras
 
@@ -269,7 +267,7 @@ def test_refusals(models, tmp_path, monkeypatch, capsys):
     assert "there.h5 exists and stays as it is" in refused(record, "--out", out, tmp_path / "there.h5")
     assert (tmp_path / "there.h5").read_text() == "mine"
     assert "ensemble.keras is not written: " in refused(record, "--out", tmp_path / "there.h5" / "ensemble.keras")
-    monkeypatch.setitem(export.LIMITS, ".keras", -1.0)
+    monkeypatch.setitem(LIMITS, ".keras", -1.0)
     assert "off the members' own" in refused(record, "--out", out)
 
     member.write_bytes(member.read_bytes() + b" ")

@@ -9,17 +9,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ensemble import export, predict, voting
+from ensemble.common.command import RefusedError, refusing
+from ensemble.members.loading import load_members
+from ensemble.members.options import argument_parser
+from ensemble.members.speed import seconds_per_thousand
+from ensemble.model_files.form_options import read_forms
+from ensemble.model_files.forms import Form
+from ensemble.model_files.loading import load_model
+from ensemble.model_files.writing import predict_file
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "ensemble"))
 
-import export  # noqa: E402
-import forms  # noqa: E402
-import members  # noqa: E402
-import models as model_files  # noqa: E402
-import predict  # noqa: E402
-import voting  # noqa: E402
 
-Form = forms.Form
+Form = Form
 
 
 def save_data(folder, x, y, name="data.npz"):
@@ -55,14 +58,14 @@ def two(tmp_path_factory):
 def test_one_output_is_of_the_second_class(two):
     folder, data, labels, expected = two
     paths = [folder / f"{name}.keras" for name in ("second", "first", "logit")]
-    untold = members.load_members(paths, data, 20)[1]
-    assert (untold.probabilities["test"].argmax(axis=1) == 1 - labels).all()
-    found = members.load_members(paths, data, 20, {paths[1]: Form(class_order=(1, 0))})
+    untold = load_members(paths, data, 20)[1]
+    assert (untold.predictions["test"].probabilities.argmax(axis=1) == 1 - labels).all()
+    found = load_members(paths, data, 20, {paths[1]: Form(class_order=(1, 0))})
     for member, kind in zip(found, ("sigmoid", "sigmoid", "logits"), strict=True):
         assert member.form["outputs"] == kind
-        np.testing.assert_allclose(member.probabilities["test"][:, 1], expected, atol=1e-5)
-        np.testing.assert_allclose(member.probabilities["test"].sum(axis=1), 1, atol=1e-6)
-        assert (member.probabilities["test"].argmax(axis=1) == labels).all()
+        np.testing.assert_allclose(member.predictions["test"].probabilities[:, 1], expected, atol=1e-5)
+        np.testing.assert_allclose(member.predictions["test"].probabilities.sum(axis=1), 1, atol=1e-6)
+        assert (member.predictions["test"].probabilities.argmax(axis=1) == labels).all()
     images = [Image.new("RGB", (40, 50), (grey,) * 3) for grey in (20, 230)]
     np.testing.assert_allclose(
         predict.predict(paths[0], images), [[1 - p, p] for p in sigmoid(0.06 * np.array([20, 230]) - 6.3)], atol=1e-5
@@ -74,9 +77,9 @@ def test_a_sigmoid_of_each_class():
     read, kind = Form(outputs="sigmoid").read(outputs, "m.h5")
     np.testing.assert_allclose(read, [[2 / 15, 9 / 15, 4 / 15], [1 / 3] * 3], atol=1e-6)
     assert kind == "sigmoid"
-    with pytest.raises(members.RefusedError, match="give --outputs sigmoid; if logits, --outputs logits"):
+    with pytest.raises(RefusedError, match="give --outputs sigmoid; if logits, --outputs logits"):
         Form().read(outputs, "m.h5")
-    with pytest.raises(members.RefusedError, match="of no sigmoid"):
+    with pytest.raises(RefusedError, match="of no sigmoid"):
         Form(outputs="sigmoid").read(outputs + 1, "m.h5")
 
 
@@ -84,15 +87,15 @@ def test_a_sigmoid_of_each_class():
 def test_preprocessing_is_that_of_keras_applications(name):
     import keras
 
-    parser = members.argument_parser("")
-    (form,) = forms.read_forms(parser.parse_args(["a.h5", "--preprocess", name])).values()
+    parser = argument_parser("")
+    (form,) = read_forms(parser.parse_args(["a.h5", "--preprocess", name])).values()
     pixels = np.random.default_rng(0).integers(256, size=(3, 8, 8, 3)).astype(np.uint8)
     expected = getattr(keras.applications, name).preprocess_input(pixels.astype(np.float32))
     np.testing.assert_allclose(form.feed(pixels), expected, rtol=0, atol=1e-4)
 
 
 def test_options_that_contradict_each_other(capsys):
-    parser = members.argument_parser("")
+    parser = argument_parser("")
     for options, words in (
         (["--preprocess", "vgg16", "--mean", "3"], "a.h5 has --preprocess and --mean"),
         (["--preprocess", "alexnet"], "--preprocess alexnet: give one of caffe, "),
@@ -100,7 +103,7 @@ def test_options_that_contradict_each_other(capsys):
         (["--channels", "cmyk"], "--channels cmyk: give rgb or bgr"),
     ):
         with pytest.raises(SystemExit):
-            forms.read_forms(parser.parse_args(["a.h5", *options]))
+            read_forms(parser.parse_args(["a.h5", *options]))
         (line,) = capsys.readouterr().err.splitlines()
         assert words in line
 
@@ -149,14 +152,14 @@ def expect(found, x, kernel):
 def test_models_of_28x28_and_of_one_channel_get_the_images_as_they_are(shaped, tmp_path, monkeypatch):
     folder, data, kernels, images, _ = shaped
     names = "grey28", "colour28", "any_size"
-    found = members.load_members([folder / f"{name}.keras" for name in names], data[28], 40)
+    found = load_members([folder / f"{name}.keras" for name in names], data[28], 40)
     inputs = images, np.repeat(images[..., np.newaxis], 3, axis=3), 99 * images.mean((1, 2))
     for member, name, x in zip(found, names, inputs, strict=True):
         assert member.form["size"] == [28, 28]
-        expect(member.probabilities["test"], x, kernels[name])
-    kept = members.load_members([member.path for member in found], data[28], 40)
+        expect(member.predictions["test"].probabilities, x, kernels[name])
+    kept = load_members([member.path for member in found], data[28], 40)
     assert [member.form for member in kept] == [member.form for member in found]
-    assert min(members.seconds_per_thousand(kept)) > 0
+    assert min(seconds_per_thousand(kept)) > 0
 
     command = ["voting.py", *(member.path for member in found), "--data", data[28], "--hold-out", 40, "--out", tmp_path]
     monkeypatch.setattr(sys, "argv", list(map(str, command)))
@@ -166,9 +169,9 @@ def test_models_of_28x28_and_of_one_channel_get_the_images_as_they_are(shaped, t
     export.main()
     padded = np.pad(images, [(0, 0), (2, 2), (2, 2)]).astype(np.uint8)
     pixels = np.repeat(padded[..., np.newaxis], 3, axis=3)[: export.IMAGES]
-    mean = np.mean([member.probabilities["test"][: export.IMAGES] for member in found], axis=0)
+    mean = np.mean([member.predictions["test"].probabilities[: export.IMAGES] for member in found], axis=0)
     for out in outs:
-        np.testing.assert_allclose(export.predict_file(out, pixels), mean, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(predict_file(out, pixels), mean, rtol=0, atol=1e-5)
 
 
 def test_resized_bgr_and_channels_first(shaped, tmp_path, monkeypatch, capsys):
@@ -179,7 +182,7 @@ def test_resized_bgr_and_channels_first(shaped, tmp_path, monkeypatch, capsys):
         paths[1]: Form(resize="nearest"),
         paths[2]: Form(scale=0.5),
     }
-    found = members.load_members(paths, data[32], 40, given)
+    found = load_members(paths, data[32], 40, given)
     (line,) = (line for line in capsys.readouterr().err.splitlines() if "resized" in line)
     assert f"{paths[1]} gets images resized from 32x32 to 64x64, nearest: 4 times the pixels" in line
     inputs = (
@@ -188,18 +191,22 @@ def test_resized_bgr_and_channels_first(shaped, tmp_path, monkeypatch, capsys):
         0.5 * colours.transpose(0, 3, 1, 2),
     )
     for member, x in zip(found, inputs, strict=True):
-        expect(member.probabilities["test"], x, kernels[member.path.stem])
+        expect(member.predictions["test"].probabilities, x, kernels[member.path.stem])
     pictures = [Image.fromarray(pixels) for pixels in colours[:5].astype(np.uint8)]
     for member in found:
-        np.testing.assert_allclose(predict.predict(member.path, pictures), member.probabilities["test"][:5], atol=1e-5)
+        np.testing.assert_allclose(
+            predict.predict(member.path, pictures), member.predictions["test"].probabilities[:5], atol=1e-5
+        )
 
     with pytest.raises(SystemExit):
-        members.load_members([paths[0], folder / "colour16.keras"], data[32], 40)
+        load_members([paths[0], folder / "colour16.keras"], data[32], 40)
     assert "takes inputs of shape (None, 16, 16, 3); the images are 32x32: give --resize" in capsys.readouterr().err
     last = folder / "colour16.keras"
-    small = members.load_members([paths[0], last], data[32], 40, {last: Form(resize="bilinear")})[1]
+    small = load_members([paths[0], last], data[32], 40, {last: Form(resize="bilinear")})[1]
     assert "32x32 to 16x16, bilinear: detail is lost" in capsys.readouterr().err
-    expect(small.probabilities["test"], colours.reshape(-1, 16, 2, 16, 2, 3).mean((2, 4)), kernels["colour16"])
+    expect(
+        small.predictions["test"].probabilities, colours.reshape(-1, 16, 2, 16, 2, 3).mean((2, 4)), kernels["colour16"]
+    )
 
     record = {"data": data[32], "members": [], "methods": {"soft voting": {"validation": {"accuracy": 1, "loss": 1}}}}
     for member in (*found, small):
@@ -208,9 +215,9 @@ def test_resized_bgr_and_channels_first(shaped, tmp_path, monkeypatch, capsys):
     outs = [tmp_path / f"ensemble{suffix}" for suffix in (".keras", ".h5", ".onnx")]
     monkeypatch.setattr(sys, "argv", ["export.py", str(tmp_path / "ensemble.json"), "--out", *map(str, outs)])
     export.main()
-    mean = np.mean([member.probabilities["test"][:20] for member in (*found, small)], axis=0)
+    mean = np.mean([member.predictions["test"].probabilities[:20] for member in (*found, small)], axis=0)
     for out in outs:
-        np.testing.assert_allclose(export.predict_file(out, colours[:20].astype(np.uint8)), mean, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(predict_file(out, colours[:20].astype(np.uint8)), mean, rtol=0, atol=1e-5)
 
 
 # Outputs
@@ -224,14 +231,14 @@ def test_sigmoids_in_one_file(two, tmp_path, monkeypatch):
     model.layers[-1].set_weights([np.array([[0.01, -0.02]] * 3), np.array([-1.0, 2.0])])
     model.save(tmp_path / "both.keras")
     paths = [tmp_path / "both.keras", folder / "second.keras", folder / "logit.keras"]
-    found = members.load_members(paths, data, 20, {paths[0]: Form(outputs="sigmoid")})
+    found = load_members(paths, data, 20, {paths[0]: Form(outputs="sigmoid")})
     with np.load(data) as file:
         images = file["x_test"]
     means = images.mean((1, 2, 3))
     both = np.stack([sigmoid(0.03 * means - 1), sigmoid(-0.06 * means + 2)], axis=1)
     parts = np.array([both / both.sum(axis=1, keepdims=True), np.stack([1 - p, p], 1), np.stack([1 - p, p], 1)])
     for member, expected in zip(found, parts, strict=True):
-        np.testing.assert_allclose(member.probabilities["test"], expected, atol=1e-5)
+        np.testing.assert_allclose(member.predictions["test"].probabilities, expected, atol=1e-5)
     scores = {"validation": {"accuracy": 1, "loss": 1}}
     record = {"data": data, "members": []}
     for member in found:
@@ -245,7 +252,7 @@ def test_sigmoids_in_one_file(two, tmp_path, monkeypatch):
         powers = np.maximum(parts.mean(axis=0), 1e-7) ** (1 / (temperature or 1))
         expected = powers / powers.sum(axis=1, keepdims=True)
         for out in outs:
-            np.testing.assert_allclose(export.predict_file(out, images), expected, rtol=0, atol=1e-5)
+            np.testing.assert_allclose(predict_file(out, images), expected, rtol=0, atol=1e-5)
 
 
 def test_one_of_several_outputs(tmp_path):
@@ -263,19 +270,19 @@ def test_one_of_several_outputs(tmp_path):
         keras.Model(inputs, heads).save(tmp_path / f"dictionary{suffix}")
         keras.Model(inputs, [*heads.values()]).save(tmp_path / f"list{suffix}")
         for name, output in (("one", None), ("one", "label"), ("dictionary", "label"), ("list", "a")):
-            model = model_files.load_model(tmp_path / f"{name}{suffix}", output)
+            model = load_model(tmp_path / f"{name}{suffix}", output)
             np.testing.assert_allclose(model.predict_on_batch(pixels), expected, atol=1e-6)
         for name, output, words in (
             ("dictionary", None, "has the outputs label, colour; give --output"),
             ("list", None, "has the outputs a, b; give --output"),
             ("one", "colour", "has no output colour; it has label"),
         ):
-            with pytest.raises(members.RefusedError, match=words):
-                model_files.load_model(tmp_path / f"{name}{suffix}", output)
+            with pytest.raises(RefusedError, match=words):
+                load_model(tmp_path / f"{name}{suffix}", output)
     more = keras.Input((32, 32, 3))
     keras.Model([inputs, more], layers.Flatten()(layers.Add()([inputs, more]))).save(tmp_path / "two.keras")
-    with pytest.raises(members.RefusedError, match="takes 2 inputs"):
-        model_files.load_model(tmp_path / "two.keras")
+    with pytest.raises(RefusedError, match="takes 2 inputs"):
+        load_model(tmp_path / "two.keras")
 
 
 def test_operations_in_the_graph(two, tmp_path, monkeypatch, capsys):
@@ -289,9 +296,9 @@ def test_operations_in_the_graph(two, tmp_path, monkeypatch, capsys):
     path = tmp_path / "operations.keras"
     model.save(path)
     model.save(tmp_path / "operations.h5")
-    with pytest.raises(members.RefusedError, match=r"operations in its graph .*TrueDivide.* save it as \.keras"):
-        model_files.load_model(tmp_path / "operations.h5")
-    found = members.load_members([path, folder / "second.keras"], data, 20)
+    with pytest.raises(RefusedError, match=r"operations in its graph .*TrueDivide.* save it as \.keras"):
+        load_model(tmp_path / "operations.h5")
+    found = load_members([path, folder / "second.keras"], data, 20)
     record = {"data": data, "methods": {"soft voting": {"validation": {"accuracy": 1, "loss": 1}}}}
     rows = [{"path": str(it.path), "model": it.model} | ({"form": it.form} if it.form else {}) for it in found]
     (tmp_path / "ensemble.json").write_text(json.dumps(record | {"members": rows}))
@@ -299,12 +306,12 @@ def test_operations_in_the_graph(two, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", command)
     export.main()
     with np.load(data) as file:
-        found = export.predict_file(tmp_path / "both.keras", file["x_test"])
+        found = predict_file(tmp_path / "both.keras", file["x_test"])
         own = model.predict_on_batch(file["x_test"])
     np.testing.assert_allclose(found, (own + np.stack([1 - two[3], two[3]], axis=1)) / 2, rtol=0, atol=1e-5)
     monkeypatch.setattr(export, "predict", None)  # nothing is computed before it is refused
     monkeypatch.setattr(sys, "argv", [*command[:3], str(tmp_path / "both.h5")])
-    with pytest.raises(SystemExit), export.refusing(False):
+    with pytest.raises(SystemExit), refusing(False):
         export.main()
     line = capsys.readouterr().err.splitlines()[-1]
     assert str(path) in line and "TrueDivide" in line and "leave out the .h5" in line
@@ -326,7 +333,7 @@ def test_adapted_layers_inside_models(tmp_path, suffix):
     y = keras.Sequential([binned, layers.Rescaling(0.2)])(inputs)
     model = keras.Model(inputs, layers.Dense(3)(layers.Concatenate()([layers.Flatten()(x), layers.Flatten()(y)])))
     model.save(tmp_path / f"model{suffix}")
-    found = model_files.load_model(tmp_path / f"model{suffix}").predict_on_batch(images)
+    found = load_model(tmp_path / f"model{suffix}").predict_on_batch(images)
     np.testing.assert_allclose(found, model.predict_on_batch(images), rtol=0, atol=1e-6)
 
 
@@ -346,7 +353,7 @@ def test_what_a_file_is(two, tmp_path):
         file["numbers"] = np.arange(3)
     for name in ("model.hdf5", "model.H5", "model.keras"):
         (tmp_path / name).write_bytes((tmp_path / "table.h5").read_bytes())
-    model = model_files.load_model(folder / "second.keras")
+    model = load_model(folder / "second.keras")
     model.save_weights(tmp_path / "a.weights.h5")
     with h5py.File(tmp_path / "keras2.h5", "w") as file:  # as save_weights of Keras 2 wrote it
         file.attrs["layer_names"] = ["dense"]
@@ -374,7 +381,7 @@ def test_what_a_file_is(two, tmp_path):
         "unbuilt.keras": "was saved without the shape of its images",
         "old.h5": "was saved by Keras 1.2.2",
     }.items():
-        with pytest.raises(members.RefusedError) as refusal:
-            model_files.load_model(tmp_path / name)
+        with pytest.raises(RefusedError) as refusal:
+            load_model(tmp_path / name)
         line = str(refusal.value)
         assert str(tmp_path / name) in line and words in line and "\n" not in line, line

@@ -15,12 +15,7 @@ import pytest
 from conftest import ROOT, load_script
 from PIL import Image
 
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-import check_resume
-import gpu_speed
-import gpu_table
-import train_in_keras
+from benchmarks import check_resume, gpu_speed, gpu_table, train_in_keras
 
 
 def write_archive(path, classes=("deer", "bird"), images=5):

@@ -17,9 +17,7 @@ from conftest import ROOT, load_script, run_script
 from matplotlib.image import imread
 from scipy.stats import ttest_rel
 
-sys.path.append(str(ROOT / "htd"))
-
-import runs
+from htd import runs
 
 pytestmark = pytest.mark.xdist_group("htd")
 SMALL = ("--script", "1.LeNet/lenet.py", "--data", "digits", "--epochs", 2, "--batch-size", 64, "--precision=float32")

@@ -12,7 +12,6 @@ LayerNormalization, activations that are layers, PReLU, AveragePooling2D with pa
 
 import json
 import shutil
-import sys
 import zipfile
 from pathlib import Path
 
@@ -20,10 +19,11 @@ import h5py
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "ensemble"))
+from ensemble.common.command import RefusedError
+from ensemble.model_files.loading import load_model
 
-import models  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
+
 
 DATA = ROOT / "tests" / "data"
 IMAGES = np.random.default_rng(7).uniform(0, 255, (6, 12, 12, 3)).astype(np.float32)
@@ -33,7 +33,7 @@ NAMES = ("nested", "sequentials", "hard_sigmoid", "graph", "images")
 @pytest.mark.parametrize("name", NAMES)
 def test_it_predicts_what_it_predicted_in_keras_2(name):
     with np.load(DATA / "keras2-more.npz") as keras2:
-        found = models.load_model(DATA / f"keras2-{name}.h5").predict_on_batch(IMAGES)
+        found = load_model(DATA / f"keras2-{name}.h5").predict_on_batch(IMAGES)
         np.testing.assert_allclose(found, keras2[name], rtol=0, atol=1e-6)
 
 
@@ -42,7 +42,7 @@ def test_it_is_of_keras_alone(name, tmp_path):
     """What was rebuilt can be saved, as export.py does, and loaded without this collection."""
     import keras
 
-    model = models.load_model(DATA / f"keras2-{name}.h5")
+    model = load_model(DATA / f"keras2-{name}.h5")
     model.save(tmp_path / "model.keras")
     same = keras.models.load_model(tmp_path / "model.keras", compile=False)
     expected = model.predict_on_batch(IMAGES)
@@ -128,8 +128,8 @@ REFUSED = {  # by the words of the refusal: file, what is changed, and the versi
 def test_what_is_not_rebuilt(words, tmp_path):
     name, change, version = REFUSED[words]
     path = changed(tmp_path, name, change, version)
-    with pytest.raises(models.RefusedError) as refusal:
-        models.load_model(path)
+    with pytest.raises(RefusedError) as refusal:
+        load_model(path)
     line = str(refusal.value)
     assert line.startswith(f"{path}, a model by Keras {version or '2.15.0'}, ") and words in line and "\n" not in line
 
@@ -171,8 +171,8 @@ def one_more(weights):
 )
 def test_weights_that_do_not_fit(change, words, tmp_path):
     path = changed(tmp_path, "nested", lambda config: None, weights=change)
-    with pytest.raises(models.RefusedError) as refusal:
-        models.load_model(path)
+    with pytest.raises(RefusedError) as refusal:
+        load_model(path)
     assert words in str(refusal.value)
 
 
@@ -188,14 +188,14 @@ def test_older_ways_to_write_the_same(tmp_path):
         layer_named(config, "dense")["config"] |= {"dtype": "infer", "kernel_initializer": {"class_name": "Mine"}}
 
     with np.load(DATA / "keras2-more.npz") as keras2:
-        found = models.load_model(changed(tmp_path, "images", older)).predict_on_batch(IMAGES)
+        found = load_model(changed(tmp_path, "images", older)).predict_on_batch(IMAGES)
         np.testing.assert_allclose(found, keras2["images"], rtol=0, atol=1e-6)
 
     def unset(config):  # of a GRU from before the setting
         del layer_named(config, "gru_1")["config"]["reset_after"]
 
     with np.load(DATA / "keras2-more.npz") as keras2:
-        found = models.load_model(changed(tmp_path, "hard_sigmoid", unset, "2.1.6")).predict_on_batch(IMAGES)
+        found = load_model(changed(tmp_path, "hard_sigmoid", unset, "2.1.6")).predict_on_batch(IMAGES)
         np.testing.assert_allclose(found, keras2["hard_sigmoid"], rtol=0, atol=1e-6)
 
 
@@ -206,7 +206,7 @@ def test_hard_sigmoid_by_its_formula(tmp_path):
     path = DATA / "keras2-hard_sigmoid.h5"
     with h5py.File(path) as file:
         kernel, bias = (file[f"model_weights/conv2d/conv2d/{name}:0"][()] for name in ("kernel", "bias"))
-    model = models.load_model(path)
+    model = load_model(path)
     first = keras.Model(model.inputs, model.get_layer("conv2d_hard_sigmoid").output)
     windows = np.lib.stride_tricks.sliding_window_view(IMAGES / np.float32(64) - 2, (3, 3), axis=(1, 2))[:, ::2, ::2]
     x = np.einsum("nijchw,hwcf->nijf", windows, kernel) + bias
@@ -218,5 +218,5 @@ def test_a_keras_file_by_keras_2_is_refused(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("metadata.json", json.dumps({"keras_version": "2.15.0"}))
         archive.write(DATA / "keras2-graph.h5", "model.weights.h5")
-    with pytest.raises(models.RefusedError, match=r"saved by Keras 2.15.0 as .keras.* save it as .h5"):
-        models.load_model(path)
+    with pytest.raises(RefusedError, match=r"saved by Keras 2.15.0 as .keras.* save it as .h5"):
+        load_model(path)

@@ -2,7 +2,6 @@
 
 import io
 import json
-import sys
 import zipfile
 from pathlib import Path
 
@@ -10,10 +9,10 @@ import h5py
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "ensemble"))
+from ensemble.common.command import RefusedError
+from ensemble.model_files.loading import load_model
 
-import models  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def rewrite(path, change, version):
@@ -57,7 +56,7 @@ def test_a_model_in_a_sequential(tmp_path, suffix):
     model.save(path)
     rewrite(path, wrap, "3.10.0")
     before = path.read_bytes()
-    found = models.load_model(path).predict_on_batch(images)
+    found = load_model(path).predict_on_batch(images)
     np.testing.assert_allclose(found, model.predict_on_batch(images), rtol=0, atol=1e-6)
     assert path.read_bytes() == before and [*tmp_path.iterdir()] == [path]
 
@@ -78,15 +77,15 @@ def test_what_computed_something_else(tmp_path, suffix):
         del spec["config"]["layers"][-2]["config"]["layers"][-1]["config"]["output_padding"]
 
     path = save(layers.RandomCrop(4, 4))
-    assert models.load_model(path)
+    assert load_model(path)
     rewrite(path, lambda config: None, "3.7.0")
-    with pytest.raises(models.RefusedError, match=r"a model by Keras 3\.7\.0, has RandomCrop, which before 3\.8"):
-        models.load_model(path)
+    with pytest.raises(RefusedError, match=r"a model by Keras 3\.7\.0, has RandomCrop, which before 3\.8"):
+        load_model(path)
     path = save(layers.Conv2DTranspose(2, 3, strides=2, output_padding=1))
-    assert models.load_model(path)
+    assert load_model(path)
     rewrite(path, forget, "3.10.0")
-    with pytest.raises(models.RefusedError, match=r"has Conv2DTranspose, whose output_padding is not in the file"):
-        models.load_model(path)
+    with pytest.raises(RefusedError, match=r"has Conv2DTranspose, whose output_padding is not in the file"):
+        load_model(path)
     rewrite(path, lambda config: None, "unknown")
-    with pytest.raises(models.RefusedError, match="does not say which Keras saved it"):
-        models.load_model(path)
+    with pytest.raises(RefusedError, match="does not say which Keras saved it"):
+        load_model(path)

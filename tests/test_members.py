@@ -22,13 +22,25 @@ from PIL import Image
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "ensemble"))
+from ensemble import predict
+from ensemble.combining.predictions import PARTS, Predictions
+from ensemble.common.command import RefusedError
+from ensemble.common.files import file_hash, written_apart
+from ensemble.common.records import describe_computer
+from ensemble.members import loading, speed
+from ensemble.members.data import load_images
+from ensemble.members.kept import kept_form, kept_predictions
+from ensemble.members.loading import find_predictions, load_members
+from ensemble.members.member import Member, short_names, warn_of_chance
+from ensemble.members.options import argument_parser
+from ensemble.members.speed import seconds_per_thousand
+from ensemble.model_files.form_options import read_forms
+from ensemble.model_files.forms import Form, model_inputs
+from ensemble.model_files.loading import load_model
+from ensemble.results.record import result_folder, write_result
 
-import forms as form_files  # noqa: E402
-import members  # noqa: E402
-import models as model_files  # noqa: E402
-import predict  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
+
 
 DATA = ROOT / "tests" / "data"
 DIGITS = {"data": "digits", "hold_out": 100}
@@ -37,13 +49,13 @@ MEAN, STD = (10.0, 70.0, 120.0), (40.0, 50.0, 60.0)
 FORMS = {  # of models that all compute the same
     "raw.h5": None,
     "raw.keras": None,
-    "scaled.h5": members.Form(scale=1 / 255),
-    "standard.h5": members.Form(mean=MEAN, std=STD),
-    "centred.h5": members.Form(scale=1 / 127.5, mean=(1.0,) * 3),
-    "ordered.h5": members.Form(class_order=ORDER),
+    "scaled.h5": Form(scale=1 / 255),
+    "standard.h5": Form(mean=MEAN, std=STD),
+    "centred.h5": Form(scale=1 / 127.5, mean=(1.0,) * 3),
+    "ordered.h5": Form(class_order=ORDER),
     "logits.h5": None,
-    "told.h5": members.Form(outputs="logits"),
-    "grey.h5": members.Form(scale=1 / 255),
+    "told.h5": Form(outputs="logits"),
+    "grey.h5": Form(scale=1 / 255),
 }
 
 
@@ -51,7 +63,7 @@ FORMS = {  # of models that all compute the same
 def models(tmp_path_factory):
     """A folder with the models of FORMS: a logistic regression of the 8x8 digits, some 95% right, in many clothes."""
     folder = tmp_path_factory.mktemp("models")
-    images, _, _ = members.load_images("digits", 100)
+    images, _, _ = load_images("digits", 100)
     import keras
     from keras import layers
 
@@ -83,18 +95,19 @@ def models(tmp_path_factory):
 
 
 def load(paths, forms=None, **options):
-    return members.load_members(list(paths), **DIGITS, forms=forms, **options)
+    return load_members(list(paths), **DIGITS, forms=forms, **options)
 
 
 def test_all_ways_to_feed_and_read_give_the_same(models, capsys, monkeypatch):
     forms = {models / name: form for name, form in FORMS.items() if form}
     same = load([models / name for name in FORMS], forms)
     assert capsys.readouterr().err == ""
-    labels = same[0].labels["validation"]
-    assert (same[0].probabilities["validation"].argmax(axis=1) == labels).mean() > 0.9
+    assert same[0].predictions["validation"].right.mean() > 0.9
     for member in same[1:]:
-        for part in members.PARTS:
-            np.testing.assert_allclose(member.probabilities[part], same[0].probabilities[part], atol=1e-5)
+        for part in PARTS:
+            np.testing.assert_allclose(
+                member.predictions[part].probabilities, same[0].predictions[part].probabilities, atol=1e-5
+            )
     found = {member.path.name: member.form for member in same}
     assert found["raw.h5"] is None and found["raw.keras"] is None
     usual = {
@@ -111,23 +124,23 @@ def test_all_ways_to_feed_and_read_give_the_same(models, capsys, monkeypatch):
     assert found["logits.h5"] == found["told.h5"] == usual | {"outputs": "logits"}
 
     # Own images are fed as the kept predictions were, unless told otherwise.
-    images, _, _ = members.load_images("digits", 100)
+    images, _, _ = load_images("digits", 100)
     pictures = [Image.fromarray(pixels) for pixels in images["test"][0][:5]]
     for name in ("scaled.h5", "ordered.h5", "grey.h5"):
         np.testing.assert_allclose(
-            predict.predict(models / name, pictures), same[0].probabilities["test"][:5], atol=1e-5
+            predict.predict(models / name, pictures), same[0].predictions["test"].probabilities[:5], atol=1e-5
         )
-    raw = predict.predict(models / "scaled.h5", pictures, members.Form())
-    assert abs(raw - same[0].probabilities["test"][:5]).max() > 0.1
+    raw = predict.predict(models / "scaled.h5", pictures, Form())
+    assert abs(raw - same[0].predictions["test"].probabilities[:5]).max() > 0.1
 
     # What is kept is used: without options, and with the same; with others it is made anew.
     made = []
-    monkeypatch.setattr(members, "predict", lambda path, *_, form, **__: made.append((path.name, form)) or 1 / 0)
+    monkeypatch.setattr(loading, "predict", lambda path, *_, form, **__: made.append((path.name, form)) or 1 / 0)
     again = load([models / name for name in FORMS])
     assert [member.form for member in again] == list(found.values())
     load([models / name for name in FORMS], forms)
     assert made == []
-    other = members.Form(scale=1 / 127.5)
+    other = Form(scale=1 / 127.5)
     with pytest.raises(ZeroDivisionError):
         load([models / "raw.h5", models / "scaled.h5"], {models / "scaled.h5": other})
     assert made == [("scaled.h5", other)]
@@ -136,15 +149,15 @@ def test_all_ways_to_feed_and_read_give_the_same(models, capsys, monkeypatch):
 def test_a_form_holds_for_other_images_too(models, tmp_path, monkeypatch):
     scaled = tmp_path / "scaled.h5"
     scaled.write_bytes((models / "scaled.h5").read_bytes())
-    form = members.Form(scale=1 / 255, outputs="probabilities")
+    form = Form(scale=1 / 255, outputs="probabilities")
     load([models / "raw.h5", scaled], {scaled: form})
     made = []
-    monkeypatch.setattr(members, "predict", lambda path, *_, form, **__: made.append(form) or 1 / 0)
+    monkeypatch.setattr(loading, "predict", lambda path, *_, form, **__: made.append(form) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        members.load_members([scaled, models / "raw.h5"], "digits", 50)
+        load_members([scaled, models / "raw.h5"], "digits", 50)
     assert made == [form]
     scaled.write_bytes((models / "raw.h5").read_bytes())  # another model
-    assert members.kept_form(scaled, members.file_hash(scaled)) is None
+    assert kept_form(scaled, file_hash(scaled)) is None
 
 
 def test_validation_images_are_none_that_a_model_was_trained_on(models, tmp_path):
@@ -152,26 +165,26 @@ def test_validation_images_are_none_that_a_model_was_trained_on(models, tmp_path
     path.write_bytes((models / "raw.h5").read_bytes())
     settings = {"DATA": "digits", "HOLD_OUT": 100}
     (tmp_path / "run.json").write_text(json.dumps({"model": "", "parameters": 1, "settings": settings}))
-    with pytest.raises(members.RefusedError, match="trained with HOLD_OUT = 100"):
-        members.find_predictions(path, None, 101, None)
-    assert members.find_predictions(path, None, 100, None)[2]["hold_out"] == 100
+    with pytest.raises(RefusedError, match="trained with HOLD_OUT = 100"):
+        find_predictions(path, None, 101, None)
+    assert find_predictions(path, None, 100, None)[2]["hold_out"] == 100
 
 
 def test_a_file_of_the_same_name_as_predictions_is_let_be(models, tmp_path):
     path = tmp_path / "m.h5"
     path.write_bytes((models / "raw.h5").read_bytes())
     (tmp_path / "predictions.npz").write_text("somebody's")
-    assert members.kept_predictions(path, members.file_hash(path), "digits", 100) is None
+    assert kept_predictions(path, file_hash(path), "digits", 100) is None
 
 
 def test_names_do_not_clash_with_those_of_methods():
     paths = [Path("runs/greedy/model.h5"), Path("b.h5")]
-    assert members.short_names(paths) == ["greedy", "b"]
-    assert members.short_names(paths, taken={"greedy": 1}) == ["runs/greedy/model.h5", "b.h5"]
+    assert short_names(paths) == ["greedy", "b"]
+    assert short_names(paths, taken={"greedy": 1}) == ["runs/greedy/model.h5", "b.h5"]
 
 
 def test_a_folder_with_other_files_takes_no_result(tmp_path):
-    parser = members.argument_parser("")
+    parser = argument_parser("")
     (tmp_path / "empty").mkdir()
     (tmp_path / "report.html").write_text("mine")
     assert parser.parse_args(["a.h5", "--out", str(tmp_path / "empty")]).out == tmp_path / "empty"
@@ -184,15 +197,15 @@ def test_a_folder_with_other_files_takes_no_result(tmp_path):
 def test_a_form_is_part_of_the_result(models, tmp_path, capsys):
     same = load([models / "raw.h5", models / "scaled.h5"], {models / "scaled.h5": FORMS["scaled.h5"]})
     capsys.readouterr()
-    members.write_result(tmp_path, "s.py", same, [{}, {}], {}, lambda folder: None)
+    write_result(tmp_path, "s.py", same, [{}, {}], {}, lambda folder: None)
     rows = json.loads((tmp_path / "ensemble.json").read_text())["members"]
     assert "form" not in rows[0] and rows[1]["form"] == same[1].form
-    assert members.result_folder("s.py", same, tmp_path, {}) == tmp_path
-    named = members.result_folder("s.py", same, None, {})
+    assert result_folder("s.py", same, tmp_path, {}) == tmp_path
+    named = result_folder("s.py", same, None, {})
     same[1].form = same[1].form | {"scale": 0.5}
-    assert members.result_folder("s.py", same, None, {}) != named
+    assert result_folder("s.py", same, None, {}) != named
     with pytest.raises(SystemExit):
-        members.write_result(tmp_path, "s.py", same, [{}, {}], {}, None)
+        write_result(tmp_path, "s.py", same, [{}, {}], {}, None)
     assert str(tmp_path) in capsys.readouterr().err
 
 
@@ -200,21 +213,21 @@ def test_options_say_which_models_they_are_for(tmp_path, capsys):
     run = tmp_path / "run" / "model.h5"
     run.parent.mkdir()
     run.with_name("run.json").write_text("{}")
-    parser = members.argument_parser("")
+    parser = argument_parser("")
 
     def read(*options):
-        return form_files.read_forms(parser.parse_args(["a.h5", "b=c.keras", str(run), *options]))
+        return read_forms(parser.parse_args(["a.h5", "b=c.keras", str(run), *options]))
 
     a, b = Path("a.h5"), Path("b=c.keras")
     assert read() == {}
-    assert read("--scale", "1/255") == dict.fromkeys((a, b), members.Form(scale=1 / 255))
+    assert read("--scale", "1/255") == dict.fromkeys((a, b), Form(scale=1 / 255))
     assert read("--std", "./a.h5=2", "--mean", "0.5,1,1e1", "--mean", "b=c.keras=3") == {
-        a: members.Form(mean=(0.5, 1, 10), std=(2, 2, 2)),
-        b: members.Form(mean=(3, 3, 3)),
+        a: Form(mean=(0.5, 1, 10), std=(2, 2, 2)),
+        b: Form(mean=(3, 3, 3)),
     }
     assert read("--class-order", f"{run}=1,0", "--outputs", "a.h5=logits") == {
-        run: members.Form(class_order=(1, 0)),
-        a: members.Form(outputs="logits"),
+        run: Form(class_order=(1, 0)),
+        a: Form(outputs="logits"),
     }
     for option, value in (
         ("--scale", "0"),
@@ -235,26 +248,26 @@ def test_options_say_which_models_they_are_for(tmp_path, capsys):
         assert stop.value.code == 2 and line.count("\n") == 1 and f"{option} {value}: " in line
 
     with pytest.raises(SystemExit):
-        form_files.read_forms(parser.parse_args([str(run), str(run), "--scale", "2"]))
+        read_forms(parser.parse_args([str(run), str(run), "--scale", "2"]))
     assert "take raw pixels" in capsys.readouterr().err
 
 
 def test_what_does_not_fit_a_form(models):
     outputs = np.array([[0.2, 1.9], [0.5, 0.5]])
-    with pytest.raises(members.RefusedError, match="no probabilities"):
-        members.Form(outputs="probabilities").read(outputs, "m.h5")
-    with pytest.raises(members.RefusedError, match="2 classes; its --class-order names 3"):
-        members.Form(class_order=(0, 2, 1)).read(outputs, "m.h5")
+    with pytest.raises(RefusedError, match="no probabilities"):
+        Form(outputs="probabilities").read(outputs, "m.h5")
+    with pytest.raises(RefusedError, match="2 classes; its --class-order names 3"):
+        Form(class_order=(0, 2, 1)).read(outputs, "m.h5")
     expected = softmax(outputs, axis=1)
-    np.testing.assert_allclose(members.Form().read(outputs, "m.h5")[0], expected, atol=1e-6)
-    with pytest.raises(members.RefusedError, match="from 0 to 1 that do not sum to 1"):  # of a sigmoid
-        members.Form().read(np.array([[0.2, 0.9], [0.5, 0.5]]), "m.h5")
+    np.testing.assert_allclose(Form().read(outputs, "m.h5")[0], expected, atol=1e-6)
+    with pytest.raises(RefusedError, match="from 0 to 1 that do not sum to 1"):  # of a sigmoid
+        Form().read(np.array([[0.2, 0.9], [0.5, 0.5]]), "m.h5")
     coarse = np.array([[0.3, 0.7]], np.float16) + np.float16(0.002)  # as rounded as bfloat16
-    assert members.Form().read(coarse, "m.h5")[1] == "probabilities"
-    grey = model_files.load_model(models / "grey.h5")
+    assert Form().read(coarse, "m.h5")[1] == "probabilities"
+    grey = load_model(models / "grey.h5")
     pixels = np.arange(32 * 32 * 3, dtype=np.uint8).reshape(1, 32, 32, 3)
-    with pytest.raises(members.RefusedError, match="one channel"):
-        members.model_inputs(grey, "grey.h5", pixels, members.Form())
+    with pytest.raises(RefusedError, match="one channel"):
+        model_inputs(grey, "grey.h5", pixels, Form())
 
 
 def test_a_member_no_better_than_chance_is_named(models, tmp_path, capsys):
@@ -265,21 +278,19 @@ def test_a_member_no_better_than_chance_is_named(models, tmp_path, capsys):
     labels = np.arange(100) % 4
     for right, warned in ((32, True), (33, False)):  # chance is 25%, and a tenth of the way to 100% is 32.5%
         choices = np.where(np.arange(100) < right, labels, (labels + 1) % 4)
-        members.warn_of_chance(
-            members.Member(Path("m.h5"), "", None, "", "", {"validation": np.eye(4)[choices]}, {"validation": labels})
-        )
+        warn_of_chance(Member(Path("m.h5"), "", None, "", "", {"validation": Predictions(np.eye(4)[choices], labels)}))
         assert bool(capsys.readouterr().err) == warned
 
 
 def test_models_by_keras_2_predict_as_in_keras_2(models, tmp_path, capsys):
     paths = [Path(shutil.copy(DATA / f"keras2-{name}.h5", tmp_path)) for name in ("softmax", "logits")]
-    found = load([*paths, models / "raw.h5"], {paths[0]: members.Form(scale=1 / 255)})
+    found = load([*paths, models / "raw.h5"], {paths[0]: Form(scale=1 / 255)})
     assert capsys.readouterr().err == ""
     with np.load(DATA / "keras2.npz") as keras2:
         expected = keras2["softmax"], softmax(keras2["logits"].astype(float), axis=1)
     for member, own in zip(found, expected, strict=False):
-        np.testing.assert_allclose(member.probabilities["test"][:40], own, atol=2e-6)
-        assert (member.probabilities["test"].argmax(axis=1) == member.labels["test"]).mean() > 0.9
+        np.testing.assert_allclose(member.predictions["test"].probabilities[:40], own, atol=2e-6)
+        assert member.predictions["test"].right.mean() > 0.9
     assert found[1].form["outputs"] == "logits"
 
 
@@ -291,8 +302,8 @@ def test_a_sequential_before_keras_2_2_3(tmp_path):
         config["config"] = config["config"]["layers"][1:]
         file.attrs["model_config"] = json.dumps(config)
         file.attrs["keras_version"] = np.bytes_("2.1.6")
-    images, _, _ = members.load_images("digits", 100)
-    model = model_files.load_model(path)
+    images, _, _ = load_images("digits", 100)
+    model = load_model(path)
     with np.load(DATA / "keras2.npz") as keras2:
         np.testing.assert_allclose(
             model.predict_on_batch(images["test"][0][:40] / np.float32(255)), keras2["softmax"], atol=2e-6
@@ -433,13 +444,13 @@ def test_hostile_files_are_refused(models, tmp_path):
     files["junk.keras"] = one_part_zip, "cannot be used as a Keras model", None
     files["code.h5"] = files["code.keras"] = code_in_a_lambda, "`function` is a Python lambda", None
     files["code_2.h5"] = code_in_a_keras_2_lambda, "has Lambda, which is code of its own", None
-    assert model_files.load_model(models / "raw.h5") and members.load_model(models / "raw.keras")  # the same, unharmed
+    assert load_model(models / "raw.h5") and load_model(models / "raw.keras")  # the same, unharmed
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for name, (make, words, source) in files.items():
         path = tmp_path / name
         make(source, path)
-        with pytest.raises(members.RefusedError) as refusal:
-            model_files.load_model(path)
+        with pytest.raises(RefusedError) as refusal:
+            load_model(path)
         line = str(refusal.value)
         assert line.startswith(str(path)) and words in line and "\n" not in line, line
     assert not (tmp_path / "ran").exists()
@@ -459,10 +470,10 @@ def test_refused_models_are_left_out_if_asked(models, run, tmp_path, capsys):
     labels = np.arange(30) % 10
     kept = {
         f"{part}_{what}": value
-        for part in members.PARTS
+        for part in PARTS
         for what, value in (("probabilities", np.eye(10)[labels]), ("labels", labels))
     }
-    np.savez(other.with_name("predictions.npz"), **kept, model=members.file_hash(other), data="digits", split="0" * 16)
+    np.savez(other.with_name("predictions.npz"), **kept, model=file_hash(other), data="digits", split="0" * 16)
     other.with_name("run.json").write_text(json.dumps({"model": "", "parameters": 1, "settings": {"HOLD_OUT": 100}}))
 
     bad = [*(f"{name}{suffix}" for suffix in (".h5", ".keras") for name in ("text", "external_link", "huge_layer"))]
@@ -490,7 +501,7 @@ def test_refused_models_are_left_out_if_asked(models, run, tmp_path, capsys):
 
 
 def test_own_images_with_refused_models(models, tmp_path, monkeypatch, capsys):
-    images, _, _ = members.load_images("digits", 100)
+    images, _, _ = load_images("digits", 100)
     Image.fromarray(images["test"][0][0]).save(tmp_path / "0.png")
     (tmp_path / "text.h5").write_text("not a model")
     command = ["predict.py", "text.h5", models / "raw.h5", models / "ordered.h5", "no.h5", "--images", "0.png"]
@@ -509,9 +520,9 @@ def test_own_images_with_refused_models(models, tmp_path, monkeypatch, capsys):
 # What is kept beside a model
 def test_two_commands_at_once_lose_nothing(tmp_path):
     path = tmp_path / "kept.json"
-    with members.written_apart(path) as one:
+    with written_apart(path) as one:
         one.write_text("first, ")
-        with members.written_apart(path) as other:
+        with written_apart(path) as other:
             other.write_text("second")
         assert path.read_text() == "second"
         one.write_text("first")
@@ -521,21 +532,21 @@ def test_two_commands_at_once_lose_nothing(tmp_path):
 def test_seconds_are_measured_once(models, monkeypatch, capsys):
     names = "raw.h5", "raw.keras"
     found = load([models / name for name in names])
-    seconds = members.seconds_per_thousand(found)
+    seconds = seconds_per_thousand(found)
     assert len(seconds) == 2 and all(0 < value < 60 for value in seconds)
     for name, member, value in zip(names, found, seconds, strict=True):
         kept = json.loads((models / f"{name}.seconds.json").read_text())
-        assert kept == {"model": member.model, "device": members.describe_computer(), "seconds": value}
+        assert kept == {"model": member.model, "device": describe_computer(), "seconds": value}
     measured = []
-    monkeypatch.setattr(members, "measure_seconds", lambda member: measured.append(member) or 7.5)
-    assert members.seconds_per_thousand(found) == seconds and measured == []
+    monkeypatch.setattr(speed, "measure_seconds", lambda member: measured.append(member) or 7.5)
+    assert seconds_per_thousand(found) == seconds and measured == []
     (models / "raw.keras.seconds.json").write_text("[]")
-    assert members.seconds_per_thousand(found) == [seconds[0], 7.5] and measured == [found[1]]
+    assert seconds_per_thousand(found) == [seconds[0], 7.5] and measured == [found[1]]
     found[0].model = "another"
-    assert members.seconds_per_thousand(found) == [7.5, 7.5]
+    assert seconds_per_thousand(found) == [7.5, 7.5]
     monkeypatch.undo()
     capsys.readouterr()
     found[0].model, found[0].data = "one more", str(models / "gone.npz")
-    assert members.seconds_per_thousand(found) == [None, None]
+    assert seconds_per_thousand(found) == [None, None]
     printed = capsys.readouterr()
     assert len([line for line in printed.out.splitlines() if "not measured" in line and "gone.npz" in line]) == 1

@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 from test_ensemble import draw
 
-import compare  # isort: skip  # test_ensemble puts ensemble/ on the path
-import report  # isort: skip
-from members import Member  # isort: skip
+from ensemble import compare
+from ensemble.combining.predictions import Predictions
+from ensemble.members.member import Member
+from ensemble.results import figures as figures_module
+from ensemble.results.comparison import Comparison, verdicts
+from ensemble.results.figures import figures, galleries
+from ensemble.results.page import CAPTIONS, write_files
+from ensemble.results.tables import tables
 
 
 @pytest.fixture(scope="module")
@@ -20,11 +25,12 @@ def found():
     parts = {part: draw("random", 4, 300, 4, seed) for part, seed in (("validation", 0), ("test", 1))}
     members = []
     for i, name in enumerate("abcd"):
-        probabilities = {part: given[i] for part, (given, _) in parts.items()}
-        labels = {part: labels for part, (_, labels) in parts.items()}
-        for part in parts:  # so that a member is better the later it comes, and the last is not always best
+        predictions = {part: Predictions(given[i], labels) for part, (given, labels) in parts.items()}
+        for (
+            own
+        ) in predictions.values():  # so that a member is better the later it comes, and the last is not always best
             sure = np.random.default_rng(i).random(300) < 0.2 + 0.1 * i
-            probabilities[part][sure] = 0.1 + 0.6 * np.eye(4)[labels[part][sure]]
+            own.probabilities[sure] = 0.1 + 0.6 * np.eye(4)[own.labels[sure]]
         members.append(
             Member(
                 path=Path(name) / "model.h5",
@@ -32,8 +38,7 @@ def found():
                 parameters=1000 * (i + 1),
                 data="cats & dogs.npz",
                 split="s",
-                probabilities=probabilities,
-                labels=labels,
+                predictions=predictions,
             )
         )
     images = np.random.default_rng(9).integers(256, size=(300, 32, 32, 3), dtype=np.uint8)
@@ -41,7 +46,7 @@ def found():
 
 
 def test_verdicts_say_of_every_gain_what_its_interval_says(found):
-    sentences = report.verdicts(found)
+    sentences = verdicts(found)
     for key, over in (("over_best", "that member"), ("over_soft_voting", "soft voting")):
         for name, row in found.methods.items():
             if key not in row:
@@ -57,7 +62,7 @@ def test_verdicts_say_of_every_gain_what_its_interval_says(found):
 
 
 def test_the_cost_of_an_ensemble_is_that_of_the_members_it_uses(found):
-    costs = report.tables(found)["Cost"]
+    costs = tables(found)["Cost"]
     assert costs.loc["soft voting"].tolist() == ["4", "10,000", "unknown"]
     for name, row in found.methods.items():
         weights = row.get("weights", row.get("tempered_weights", [1] * len(found.names)))
@@ -71,38 +76,40 @@ def test_the_cost_of_an_ensemble_is_that_of_the_members_it_uses(found):
 
 def test_galleries_hold_the_images_that_all_members_miss(found, monkeypatch):
     drawn = {}
-    monkeypatch.setattr(report, "draw_gallery", lambda found, chosen, title: drawn.update({title[:6]: chosen.tolist()}))
-    report.galleries(found)
+    monkeypatch.setattr(
+        figures_module, "draw_gallery", lambda found, chosen, title: drawn.update({title[:6]: chosen.tolist()})
+    )
+    galleries(found)
     expected = {"Missed": [], "Right ": []}
-    for number, label in enumerate(found.labels["test"].tolist()):
-        if all(given[number].argmax() != label for given in found.probabilities["test"]):
-            expected["Right " if found.output[number].argmax() == label else "Missed"].append(number)
+    for number, label in enumerate(found.output.labels.tolist()):
+        if all(given[number].argmax() != label for given in found.predictions["test"].probabilities):
+            expected["Right " if found.output.choices[number] == label else "Missed"].append(number)
     assert expected["Missed"] and {kind: sorted(those) for kind, those in drawn.items()} == {
         kind: those for kind, those in expected.items() if those
     }
-    sure = [found.output[number].max() for number in drawn["Missed"]]
+    sure = [found.output.probabilities[number].max() for number in drawn["Missed"]]
     assert sure == sorted(sure, reverse=True)
 
 
 def test_figures_show_what_was_found(found):
-    drawn = report.figures(found)
-    assert set(drawn) <= set(report.CAPTIONS) and {"gains", "simplex", "cost", "missed", "confusion"} <= set(drawn)
+    drawn = figures(found)
+    assert set(drawn) <= set(CAPTIONS) and {"gains", "simplex", "cost", "missed", "confusion"} <= set(drawn)
     numbers = drawn["members"].axes[0].lines[0].get_ydata()
     np.testing.assert_allclose(numbers, 100 * np.array(found.between["by_number"]))
     texts = {(text.get_position()[::-1]): text.get_text() for text in drawn["confusion"].axes[0].texts}
-    labels, given = found.labels["test"], found.output.argmax(axis=1)
+    labels, given = found.output.labels, found.output.choices
     for i in range(4):
         for j in range(4):
             share = 100 * ((labels == i) & (given == j)).sum() / (labels == i).sum()
             assert texts[i, j] == (f"{share:.1f}" if share else "")
     assert len(drawn["cost"].axes) == 1  # seconds are not known of every member
-    assert "cost" not in report.figures(without(found, "parameters"))
+    assert "cost" not in figures(without(found, "parameters"))
 
 
 def without(found, key):
     """The comparison, with a cost unknown."""
     rows = [row | {key: None} for row in found.rows]
-    return report.Comparison(**{**vars(found), "rows": rows})
+    return Comparison(**{**vars(found), "rows": rows})
 
 
 class Images(HTMLParser):
@@ -126,7 +133,7 @@ class Images(HTMLParser):
 
 
 def test_the_page_holds_everything_itself(found, tmp_path):
-    report.write_files(tmp_path, found)
+    write_files(tmp_path, found)
     page = Images((tmp_path / "report.html").read_text(encoding="utf-8"))
     files = {path.read_bytes() for path in tmp_path.glob("*.png") if path.stem != "ensemble"}
     assert len(files) >= 8 and all(file.startswith(b"\x89PNG") for file in files)
@@ -134,11 +141,11 @@ def test_the_page_holds_everything_itself(found, tmp_path):
     assert page.outside == []
     text = " ".join(page.texts)
     assert "4 members on cats & dogs.npz" in text
-    for sentence in report.verdicts(found):
+    for sentence in verdicts(found):
         assert sentence in text
     accuracies = re.findall(r"\d+\.\d\d", text)
     assert all(f"{100 * row['test']['accuracy']:.2f}" in accuracies for row in [*found.rows, *found.methods.values()])
 
 
 def test_without_images_there_is_no_gallery(found):
-    assert not {"missed", "saved"} & set(report.figures(report.Comparison(**{**vars(found), "images": None})))
+    assert not {"missed", "saved"} & set(figures(Comparison(**{**vars(found), "images": None})))

@@ -10,10 +10,14 @@ import sys
 import numpy as np
 import pytest
 from conftest import ROOT, load_script, run_script
-from test_compare import measures, methods  # puts ensemble/ on the path
 from test_runs import KILLED_AT, history
 
-import snapshot  # isort: skip
+from ensemble import snapshot
+from ensemble.combining.likelihood import likelihood_weights
+from ensemble.combining.methods import FOLDS, make_folds
+from ensemble.combining.predictions import Predictions
+from ensemble.combining.significance import mcnemar
+from ensemble.snapshots.averages import new_model, refresh_statistics, snapshots_of
 
 pytestmark = pytest.mark.xdist_group("snapshot")
 
@@ -160,7 +164,7 @@ def test_statistics_of_averages_are_those_of_augmented_training_images(name, mod
 def test_without_batch_normalisation_nothing_is_refreshed():
     model = load_script("1.LeNet/lenet.py").build_model((32, 32, 3), 10, [0.0] * 3, [1.0] * 3)
     before = model.get_weights()
-    snapshot.refresh_statistics(model, iter([None]))  # no batch is looked at
+    refresh_statistics(model, iter([None]))  # no batch is looked at
     assert all(np.array_equal(first, second) for first, second in zip(before, model.get_weights(), strict=True))
 
 
@@ -170,10 +174,10 @@ def test_the_moving_average_follows_the_weights(images, tmp_path, monkeypatch):
     script = load_script("1.LeNet/lenet.py", EPOCHS=2)
     monkeypatch.setattr(script, "CYCLES", 2, raising=False)
     monkeypatch.setattr(script, "EMA_DECAY", 0.3, raising=False)
-    model = snapshot.new_model(script, images)
+    model = new_model(script, images)
     model.compile(keras.optimizers.SGD())
     model.optimizer.build(model.trainable_variables)
-    callback = snapshot.snapshots_of(script, images, tmp_path)
+    callback = snapshots_of(script, images, tmp_path)
     for _ in range(2):  # by train(), and by Keras' fit
         callback.set_model(model)
     assert len(callback.variables) == len(model.trainable_variables)
@@ -204,12 +208,12 @@ def test_the_table_is_what_the_files_give(finished, models, images, run, tmp_pat
     }
     labels = {part: y for part, (_, y) in images.items()}
     last = {part: np.stack([found["cycle-1"], found["cycle-2"]]) for part, found in predictions.items()}
-    weights = methods.likelihood_weights(last["validation"], labels["validation"])
-    folds = methods.make_folds(labels["validation"])
+    weights = likelihood_weights(Predictions(last["validation"], labels["validation"]))
+    folds = make_folds(labels["validation"])
     unseen = np.empty(last["validation"].shape[1:])
-    for fold in range(methods.FOLDS):
+    for fold in range(FOLDS):
         own = folds == fold
-        learnt = methods.likelihood_weights(last["validation"][:, ~own], labels["validation"][~own])
+        learnt = likelihood_weights(Predictions(last["validation"][:, ~own], labels["validation"][~own]))
         unseen[own] = np.tensordot(learnt, last["validation"][:, own], axes=1)
     expected = {
         "last snapshot": {part: found["cycle-2"] for part, found in predictions.items()},
@@ -231,7 +235,7 @@ def test_the_table_is_what_the_files_give(finished, models, images, run, tmp_pat
         if name != "single run":
             right = outputs["test"].argmax(axis=1) == labels["test"]
             assert row["over_single_run"]["gain"] == pytest.approx(right.mean() - alone.mean())
-            assert row["over_single_run"]["p"] == pytest.approx(measures.mcnemar(right, alone))
+            assert row["over_single_run"]["p"] == pytest.approx(mcnemar(right, alone))
             p_values[name] = row["over_single_run"]["p"]
         shown = next(line for line in printed.splitlines() if line.startswith((f"{name}  ", f"{name} *")))
         for part in ("validation", "test"):
