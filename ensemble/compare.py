@@ -19,7 +19,14 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
 from ensemble.combining.likelihood import duality_gap
-from ensemble.combining.methods import TemperedMean, WeightedMean, make_folds, methods_for, refuse_small_classes
+from ensemble.combining.methods import (
+    StackedRegression,
+    TemperedMean,
+    WeightedMean,
+    make_folds,
+    methods_for,
+    refuse_small_classes,
+)
 from ensemble.combining.metrics import best_temperature, brier_score, calibration_error, score, tempered
 from ensemble.combining.predictions import PARTS, Predictions
 from ensemble.combining.significance import gains_over
@@ -118,9 +125,11 @@ def try_methods(predictions, costs):
         if isinstance(combine, WeightedMean):
             used = combine.weights
             methods[name]["weights"] = used.tolist()
-        elif isinstance(combine, TemperedMean):  # not "weights": export.py would take those for a plain mean's
+        elif isinstance(combine, TemperedMean):  # not "weights", which are a plain mean's
             used = combine.weights
             methods[name] |= {"tempered_weights": used.tolist(), "temperatures": combine.temperatures.tolist()}
+        elif isinstance(combine, StackedRegression):
+            methods[name] |= {"kernel": combine.kernel.tolist(), "bias": combine.bias.tolist()}
         methods[name] |= cost(costs, used > 0)
     weights = np.array(methods["likelihood"]["weights"])
     methods["likelihood"]["duality_gap"] = duality_gap(weights, validation)

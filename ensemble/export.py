@@ -23,9 +23,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-from ensemble.combining.methods import WeightedMean
-from ensemble.combining.metrics import tempered
-from ensemble.combining.votes import geometric_mean
+from ensemble.combining.rule import rule_of
 from ensemble.common.command import RefusedError, refuse, run_command
 from ensemble.common.files import file_hash
 from ensemble.members.data import load_images
@@ -38,24 +36,11 @@ IMAGES = 100  # that it is measured on
 
 
 # The record
-def exportable(record):
-    """Return {method: weights} of the methods in a record that layers can compute; weights float64 (members,)."""
-    members, found = record["members"], {}
-    for name, method in record["methods"].items():
-        if name in ("soft voting", "equal weights", "geometric mean"):
-            found[name] = np.full(len(members), 1 / len(members))
-        elif name == "weighted mean":
-            found[name] = np.array([member["weight"] for member in members])
-        elif "weights" in method:
-            found[name] = np.array(method["weights"])
-    return found
-
-
 def read_record(file, chosen):
     """Return what a record says of the method, of that name or the best on validation, or refuse it.
 
-    Returns its name, its temperature or None, the members of weight above 0 as rows of the record, their weights,
-    float64 (members,), and the DATA that they were scored on.
+    Returns its name, its Rule, the members of weight above 0 as rows of the record, and the DATA that they were scored
+    on.
     """
     if not file.is_file():
         refuse(f"there is no file {file}; give the ensemble.json of compare.py, weighted_mean.py or voting.py")
@@ -63,25 +48,29 @@ def read_record(file, chosen):
         record = json.loads(file.read_text(encoding="utf-8"))
         if record.get("script") == "ensemble/snapshot.py":
             refuse(f"{file} is of snapshot.py; give {file.parent}/cycle-*.h5 to compare.py, and its record to this")
-        methods, found = record["methods"], exportable(record)
-        best = max(
-            found, key=lambda name: (methods[name]["validation"]["accuracy"], -methods[name]["validation"]["loss"])
+        methods, members = record["methods"], record["members"]
+        rules = {name: rule_of(name, method, members) for name, method in methods.items()}
+        rules = {name: rule for name, rule in rules.items() if rule}
+        name = chosen or max(
+            rules, key=lambda name: (methods[name]["validation"]["accuracy"], -methods[name]["validation"]["loss"])
         )
-        name = chosen or best
-        if name not in found:
-            refuse(f"--method {name}: {file} has no such method that can be one model; it has {', '.join(found)}")
+        if name not in rules:
+            refuse(f"--method {name}: {file} has no such method that can be one model; it has {', '.join(rules)}")
         if not chosen:
-            print(f"{name} is the best on validation of {', '.join(found)}")
-        for member, weight in zip(record["members"], found[name], strict=True):
+            print(f"{name} is the best on validation of {', '.join(rules)}")
+        rule = rules[name]
+        for member, weight in zip(members, rule.weights, strict=True):
             if weight == 0:
                 print(f"{member['path']} is left out: its weight is 0")
             elif not Path(member["path"]).is_file():
                 refuse(f"there is no file {member['path']}; run this where {file} was made")
             elif file_hash(member["path"]) != member["model"]:
                 refuse(f"{member['path']} is not the model that {file} was made of; its SHA-256 is another")
-        used = found[name] > 0
-        members = [member for member, weight in zip(record["members"], used, strict=True) if weight]
-        return name, methods[name].get("temperature"), members, found[name][used], record["data"]
+        used = rule.weights > 0
+        rule.weights = rule.weights[used]
+        if rule.temperatures is not None:
+            rule.temperatures = rule.temperatures[used]
+        return name, rule, [member for member, is_used in zip(members, used, strict=True) if is_used], record["data"]
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         refuse(f"{file} is no record that compare.py, weighted_mean.py or voting.py wrote")
 
@@ -108,12 +97,6 @@ def random_images(model, member):
     taken, form = taken_by(model, member["path"]), form_of(member)
     size = (PADDED, PADDED) if form.resize or form.size else (taken.height or PADDED, taken.width or PADDED)
     return np.random.default_rng(0).integers(256, size=(IMAGES, *size, 3)).astype(np.uint8)
-
-
-def combine(method, parts, weights, temperature):
-    """Return what a method makes of the members' probabilities, float64 (members, n, classes): float64 (n, classes)."""
-    pooled = geometric_mean(parts) if method == "geometric mean" else WeightedMean(weights)(parts)
-    return pooled if temperature is None else tempered(pooled, temperature)
 
 
 # The ensemble as a model
@@ -146,7 +129,7 @@ def join(pixels, models, members, images):
                     f"{member['path']}: it is of mixed precision; float32, which it gets here, changes its "
                     f"probabilities by {change:.1g}"
                 )
-            outputs.append((add_member(pixels, plain, member, f"member_{number}"), member, kind))
+            outputs.append((*add_member(pixels, plain, member, f"member_{number}"), member, kind))
         parts.append(probabilities)
     return outputs, np.stack(parts)
 
@@ -188,7 +171,7 @@ def main():
     options = read_options()
     if os.environ.setdefault("KERAS_BACKEND", "tensorflow") != "tensorflow":
         refuse("only TensorFlow computes in float64 and writes .onnx; leave KERAS_BACKEND out, any member will do")
-    method, temperature, members, weights, data = read_record(options.record, options.method)
+    method, rule, members, data = read_record(options.record, options.method)
     images = test_images(data)
     start_tensorflow()
     models = open_members(members, {out.suffix for out in options.out})
@@ -200,13 +183,12 @@ def main():
 
     pixels = keras.Input(images.shape[1:], name="pixels")
     outputs, parts = join(pixels, models, members, images)
-    outputs = [read_outputs(*output, as_logarithms=temperature is not None) for output in outputs]
-    ensemble = keras.Model(pixels, pool(outputs, method, weights, temperature), name="ensemble")
-    expected = combine(method, parts, weights, temperature)
-    cooled = "" if temperature is None else f" at temperature {temperature:.3f}"
+    outputs = [read_outputs(*output, as_logarithms=rule.takes_logarithms) for output in outputs]
+    ensemble = keras.Model(pixels, pool(outputs, rule), name="ensemble")
+    cooled = "" if rule.temperature is None else f" at temperature {rule.temperature:.3f}"
     print(f"{method} of {len(members)} members{cooled}: {ensemble.count_params():,} parameters, {len(images)} images")
     for out in options.out:
-        write(ensemble, out, images, expected)
+        write(ensemble, out, images, rule(parts))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,9 @@ import pytest
 from conftest import run_script
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import softmax, xlogy
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from test_ensemble import KINDS, draw, write_member, write_members
 
 from benchmarks import compare_methods
@@ -18,6 +21,7 @@ from ensemble.combining import likelihood, methods, significance
 from ensemble.combining.likelihood import GAP, duality_gap, likelihood_weights
 from ensemble.combining.methods import (
     FOLDS,
+    StackedRegression,
     WeightedMean,
     ancestors_weightings,
     best_of,
@@ -262,6 +266,17 @@ def test_stacking_learns_that_a_member_names_the_classes_otherwise():
     for given in (outputs, combine(probabilities)):
         assert (given.argmax(axis=1) == labels).mean() > 0.95
         np.testing.assert_allclose(given.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_stacking_gives_what_scikit_learn_does(classes):
+    random = np.random.default_rng(0)
+    probabilities = softmax(2 * random.normal(size=(3, 200, classes)), axis=2)
+    labels = random.integers(classes, size=200)
+    found = StackedRegression(Predictions(probabilities, labels), 0.1)
+    features = np.concatenate(np.log(probabilities), axis=1)
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000, tol=1e-3)).fit(features, labels)
+    np.testing.assert_allclose(found(probabilities), model.predict_proba(features), atol=1e-12)
 
 
 def test_methods_that_would_try_too_much_are_left_out():

@@ -9,6 +9,7 @@ themselves, each learnt without the fold that the image is in, so that it does n
 import math
 
 import numpy as np
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
@@ -96,6 +97,30 @@ def fixed(combine):
     return lambda predictions, folds: (combine, combine(predictions.probabilities))
 
 
+class StackedRegression:
+    """Combines by multinomial logistic regression on all members' log-probabilities, one member after the other.
+
+    Gives softmax(log-probabilities @ kernel + bias); kernel: float64 (members * classes, classes), bias: (classes,).
+    """
+
+    def __init__(self, predictions, penalty):
+        regression = LogisticRegression(C=penalty, max_iter=1000, tol=1e-3)
+        model = make_pipeline(StandardScaler(), regression)
+        model.fit(self.features(predictions.probabilities), predictions.labels)
+        scaler, (coefficients, intercepts) = model[0], (regression.coef_, regression.intercept_)
+        if len(coefficients) == 1:  # of two classes, the second's alone; the first's are 0
+            coefficients, intercepts = (np.concatenate([0 * own, own]) for own in (coefficients, intercepts))
+        self.kernel = (coefficients / scaler.scale_).T
+        self.bias = intercepts - scaler.mean_ @ self.kernel
+
+    @staticmethod
+    def features(probabilities):
+        return np.concatenate(log_probabilities(probabilities), axis=1)
+
+    def __call__(self, probabilities):
+        return softmax(self.features(probabilities) @ self.kernel + self.bias, axis=1)
+
+
 # Methods that choose weights
 def best_of(units, choose):
     """Return the method that takes the most accurate of the weightings, int64 (ways, members).
@@ -166,19 +191,10 @@ def stacking(predictions, folds):
     turn; or, for the outputs of a fold, to the next fold, learning from the others.
     """
 
-    def learn(penalty, images):
-        regression = LogisticRegression(C=penalty, max_iter=1000, tol=1e-3)
-        some = predictions.of(images)
-        model = make_pipeline(StandardScaler(), regression).fit(features(some.probabilities), some.labels)
-        return lambda probabilities: model.predict_proba(features(probabilities))
-
-    def features(probabilities):
-        return np.concatenate(log_probabilities(probabilities), axis=1)
-
     def loss(penalty, images, others):
         some = predictions.of(others)
-        outputs = Predictions(learn(penalty, images)(some.probabilities), some.labels)
-        return -log_probabilities(outputs.given).sum()
+        outputs = StackedRegression(predictions.of(images), penalty)(some.probabilities)
+        return -log_probabilities(Predictions(outputs, some.labels).given).sum()
 
     count = folds.max() + 1
     outputs, losses = np.empty(predictions.probabilities.shape[1:]), np.zeros(len(PENALTIES))
@@ -186,8 +202,8 @@ def stacking(predictions, folds):
         own, following = folds == fold, folds == (fold + 1) % count
         losses += [loss(penalty, ~own, own) for penalty in PENALTIES]
         best = min(PENALTIES, key=lambda penalty: loss(penalty, ~(own | following), following))
-        outputs[own] = learn(best, ~own)(predictions.of(own).probabilities)
-    return learn(PENALTIES[losses.argmin()], slice(None)), outputs
+        outputs[own] = StackedRegression(predictions.of(~own), best)(predictions.of(own).probabilities)
+    return StackedRegression(predictions, PENALTIES[losses.argmin()]), outputs
 
 
 def methods_for(members, contests=0):

@@ -12,7 +12,9 @@ import numpy as np
 
 from ensemble.combining.metrics import LEAST
 from ensemble.common.command import RefusedError
+from ensemble.model_files.copies import Copies
 from ensemble.model_files.forms import Form, middle, taken_by
+from ensemble.model_files.loading import all_layers, finalize
 
 EXACT = {"dtype": "float64"}  # what combines the members: float32 would round too much, and TF32 more
 
@@ -27,17 +29,9 @@ def in_float32(model):
         return model
     same = keras.models.model_from_json(changed)
     same.set_weights(model.get_weights())
-    for layer in same._flatten_layers():
+    for layer in all_layers(same):
         finalize(layer)
     return same
-
-
-def finalize(layer):
-    """Let a Normalization that was adapted take its new weights."""
-    import keras
-
-    if isinstance(layer, keras.layers.Normalization):
-        layer.finalize_state()
 
 
 def operations(model):
@@ -56,28 +50,6 @@ def operations(model):
 def form_of(member):
     """Return how a member of a record is fed and read, as a Form."""
     return Form.from_json(json.dumps(member.get("form", {})))
-
-
-def copy_onto(x, model, name, copies):
-    """Return the output of copies of a model's layers on the Keras tensor x; their names begin with `name`.
-
-    copies: where each layer and its copy are kept, {id: (layer, copy)}. Models inside the model are taken apart, so
-    that every layer is one of the whole.
-    """
-    import keras
-
-    def copy(layer):
-        if isinstance(layer, keras.Model):
-            return lambda inputs, **_: copy_onto(inputs, layer, f"{name}_{layer.name}", copies)
-        if id(layer) not in copies:
-            config = layer.get_config() | {"name": f"{name}_{layer.name}"}
-            copies[id(layer)] = layer, type(layer).from_config(config)
-        return copies[id(layer)][1]
-
-    if isinstance(model, keras.Sequential):
-        return functools.reduce(lambda inputs, layer: copy(layer)(inputs), model.layers, x)
-    inputs = keras.tree.map_structure(lambda _: x, model.input)
-    return keras.tree.flatten(model._run_through_graph(inputs, copy))[0]
 
 
 def scale(x, factor, offset=0.0):
@@ -107,18 +79,18 @@ def log_softmax(logits):
     return layers.Activation("log_softmax", **EXACT)(logits)
 
 
-def logarithms(output, path, cut):
+def logarithms(output, copies, path, cut):
     """Return the logarithms of a model's probabilities, this output, as a Keras tensor, or refuse the model.
 
     They are taken from the logits of the softmax at its end, or of the softmaxes whose average it gives, as with
-    TEST_FLIP. cut: the layers, by id, whose softmax is off already, as it is in a layer with two outputs.
+    TEST_FLIP. copies: of its layers; cut: those, by id, whose softmax is off already, as it is in a layer with two
+    outputs.
     """
     import keras
 
-    last, node, _ = output._keras_history
-    inputs = last._inbound_nodes[node].input_tensors
+    last, inputs = copies.origin(output)
     if isinstance(last, keras.layers.Average):
-        terms = [logarithms(each, path, cut) for each in inputs]
+        terms = [logarithms(each, copies, path, cut) for each in inputs]
         return scale(functools.reduce(log_of_sum, terms), 1.0, -math.log(len(terms)))
     if isinstance(last, keras.layers.Softmax):
         return log_softmax(inputs[0])
@@ -128,8 +100,8 @@ def logarithms(output, path, cut):
     if id(last) in cut:
         return log_softmax(output)
     raise RefusedError(
-        f"{path} does not end in a softmax: a temperature or a geometric mean needs its logits. Leave it out, or take "
-        "the record of voting.py or weighted_mean.py, which have no temperature"
+        f"{path} does not end in a softmax: a temperature, a geometric mean and stacking need its logits. Leave it "
+        "out, or take the record of voting.py or weighted_mean.py, which have no temperature"
     )
 
 
@@ -144,13 +116,13 @@ def take(x, places, name=None):
 
 
 def add_member(pixels, model, member, name):
-    """Return a member's outputs as a Keras tensor made from that of the pixels.
+    """Return a member's outputs as a Keras tensor made from that of the pixels, and the Copies of its layers.
 
     Its layers have names that begin with `name`: those that Keras gives start anew with every model that is loaded.
     """
     from keras import layers
 
-    path, form, x, copies = member["path"], form_of(member), pixels, {}
+    path, form, x, copies = member["path"], form_of(member), pixels, Copies()
     taken = taken_by(model, path)
     if form.size:
         cut = middle((None, *pixels.shape[1:]), form.size)
@@ -169,29 +141,29 @@ def add_member(pixels, model, member, name):
         x = take(x, [0], f"{name}_one_channel")
     if taken.first:
         x = layers.Permute((3, 1, 2), name=f"{name}_channels_first")(x)
-    x = copy_onto(x, model, name, copies)
-    for layer, copy in copies.values():
+    (x,) = copies.run(model, [x], name)
+    for layer, copy in copies.layers.values():
         if getattr(layer, "weights", ()):  # an operation has none
             copy.set_weights(layer.get_weights())
         finalize(copy)
-    return x
+    return x, copies
 
 
-def read_outputs(x, member, kind, as_logarithms):
+def read_outputs(x, copies, member, kind, as_logarithms):
     """Return a member's probabilities, or their logarithms, as a Keras tensor made from that of its outputs.
 
-    kind: "probabilities", "logits" or "sigmoid".
+    copies: of its layers; kind: "probabilities", "logits" or "sigmoid".
     """
     from keras import layers
 
     if kind == "sigmoid":
-        x = sigmoid_logits(x, member["path"])
+        x = sigmoid_logits(x, copies, member["path"])
     elif kind == "logits" and x.shape[-1] == 1:
         x = beside_zero(x)
     if kind in ("sigmoid", "logits"):
         x = log_softmax(x) if as_logarithms else layers.Softmax(**EXACT)(x)
     elif as_logarithms:
-        x = logarithms(x, member["path"], set())
+        x = logarithms(x, copies, member["path"], set())
     order = form_of(member).class_order
     return x if order in (None, tuple(range(x.shape[-1]))) else take(x, np.argsort(order))
 
@@ -206,7 +178,7 @@ def beside_zero(x):
     return both
 
 
-def sigmoid_logits(output, path):
+def sigmoid_logits(output, copies, path):
     """Return logits, a Keras tensor, whose softmax is 1 - p and p for a sigmoid p, or sigmoids divided by their sum.
 
     The logarithm of sigmoid(z) is -softplus(-z).
@@ -214,7 +186,7 @@ def sigmoid_logits(output, path):
     import keras
     from keras import layers
 
-    last = output._keras_history.operation
+    last, _ = copies.origin(output)
     if getattr(last, "activation", None) is not keras.activations.sigmoid:
         raise RefusedError(f"{path} has a sigmoid that is not of its last layer; it cannot be part of one model")
     last.activation = keras.activations.linear
@@ -223,25 +195,50 @@ def sigmoid_logits(output, path):
     return scale(layers.Activation("softplus", **EXACT)(scale(output, -1.0)), -1.0)
 
 
-def pool(outputs, method, weights, temperature):
-    """Return the ensemble's probabilities as a Keras tensor, from the members' or, at a temperature, their logarithms.
+def surprise(logarithm):
+    """Return -log(max(p, LEAST)) as a Keras tensor, from that of log(p)."""
+    from keras import layers
 
-    Keras has no layer for a logarithm, so they are taken from the logits, and stay logarithms.
+    return layers.ReLU(max_value=-math.log(LEAST), **EXACT)(scale(logarithm, -1.0))
+
+
+def stack(logarithms, kernel, bias):
+    """Return the logarithms of stacking's probabilities as a Keras tensor, from the members'."""
+    from keras import layers
+
+    x = [scale(surprise(logarithm), -1.0) for logarithm in logarithms]
+    x = layers.Concatenate(**EXACT)(x) if len(x) > 1 else x[0]
+    layer = layers.Dense(kernel.shape[1], **EXACT)
+    logits = layer(x)
+    layer.set_weights([kernel, bias])
+    return log_softmax(logits)
+
+
+def pool(outputs, rule):
+    """Return the ensemble's probabilities as a Keras tensor, from the members', combined by a Rule.
+
+    Where it takes logarithms, so do the outputs give: Keras has no layer for them, so they are taken from the logits,
+    and stay logarithms.
     """
     from keras import layers
 
-    def surprise(logarithm):
-        """-log(max(p, LEAST))"""
-        return layers.ReLU(max_value=-math.log(LEAST), **EXACT)(scale(logarithm, -1.0))
-
-    if temperature is None:
-        x = add([scale(output, weight) for output, weight in zip(outputs, weights, strict=True)])
+    weighted = list(zip(outputs, rule.weights / rule.weights.sum(), strict=True))
+    if not rule.takes_logarithms:
+        x = add([scale(output, weight) for output, weight in weighted])
+        return layers.Activation("linear", name="probabilities", dtype="float32")(x)
+    if rule.kernel is not None:
+        x = stack(outputs, rule.kernel, rule.bias)
+    elif rule.geometric:
+        x = log_softmax(add([scale(surprise(output), -weight) for output, weight in weighted]))
     else:
-        if method == "geometric mean":
-            means = add([scale(surprise(output), -weight) for output, weight in zip(outputs, weights, strict=True)])
-            x = log_softmax(means)
-        else:
-            terms = [scale(output, 1.0, math.log(weight)) for output, weight in zip(outputs, weights, strict=True)]
-            x = functools.reduce(log_of_sum, terms)
-        x = layers.Softmax(**EXACT)(scale(surprise(x), -1 / temperature))
+        if rule.temperatures is not None:
+            cooled = [
+                log_softmax(scale(surprise(output), -1 / temperature))
+                for output, temperature in zip(outputs, rule.temperatures, strict=True)
+            ]
+            weighted = list(zip(cooled, rule.weights / rule.weights.sum(), strict=True))
+        x = functools.reduce(log_of_sum, [scale(output, 1.0, math.log(weight)) for output, weight in weighted])
+    if rule.temperature is not None:
+        x = scale(surprise(x), -1 / rule.temperature)
+    x = layers.Softmax(**EXACT)(x)
     return layers.Activation("linear", name="probabilities", dtype="float32")(x)

@@ -137,9 +137,8 @@ def load_model(path, output=None):
             finally:
                 keras.backend.clear_session()
             model = read_model(path, version, make_variables=True)
-        for layer in model._flatten_layers():
-            if isinstance(layer, keras.layers.Normalization):  # computes with what it once made of its weights
-                layer.finalize_state()
+        for layer in all_layers(model):
+            finalize(layer)
         return with_one_output(model, path, output)
     except RefusedError:
         raise
@@ -158,6 +157,22 @@ def read_model(path, version, make_variables):
             return keras.models.load_model(file, compile=False)
     with h5py.File(path) as file:
         return load_keras2(file, version, make_variables)
+
+
+def all_layers(model):
+    """Yield all layers of a model, those of models and of wrappers inside it too."""
+    for layer in getattr(model, "layers", None) or [getattr(model, "layer", None)]:
+        if layer is not None:
+            yield layer
+            yield from all_layers(layer)
+
+
+def finalize(layer):
+    """Let a Normalization take its weights: it computes with what it once made of them."""
+    import keras
+
+    if isinstance(layer, keras.layers.Normalization):
+        layer.finalize_state()
 
 
 def with_one_output(model, path, name):
