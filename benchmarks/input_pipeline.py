@@ -14,7 +14,6 @@ and of 200 batches; each pipeline in a process of its own. What is resident afte
 is taken off. Linux. Prints a Markdown table.
 """
 
-import argparse
 import datetime
 import itertools
 import multiprocessing
@@ -32,7 +31,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-from ensemble.common.command import refuse, run_command
+from ensemble.common.command import new_parser, run_command
 from ensemble.common.records import describe_computer
 from ensemble.common.scripts import ROOT, import_script
 
@@ -160,9 +159,7 @@ def print_memory():
 
 
 def main():
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form, allow_abbrev=False)
-    parser.error = refuse
+    parser = new_parser(__doc__)
     parser.add_argument("--no-steps", action="store_true", help="leave out the training steps of each script")
     parser.add_argument("--seconds", type=float, default=2, help="at least so long for each row in each round (2)")
     parser.add_argument("--memory", action="store_true", help="measure memory instead")

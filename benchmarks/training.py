@@ -20,7 +20,6 @@ The machine should have nothing else to do, and the load average before is print
 other in a loop, which beside other busy processes makes it several times slower (less so with OMP_WAIT_POLICY=passive).
 """
 
-import argparse
 import datetime
 import json
 import os
@@ -35,7 +34,7 @@ from sklearn.datasets import load_digits
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-from ensemble.common.command import refuse, run_command
+from ensemble.common.command import new_parser, refuse, run_command
 from ensemble.common.records import describe_computer
 
 HERE = Path(__file__).resolve().parent
@@ -134,9 +133,7 @@ def has_torch(python):
 
 
 def main():
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form, allow_abbrev=False)
-    parser.error = refuse
+    parser = new_parser(__doc__)
     parser.add_argument("--networks", metavar="A,B", help=f"only these of {', '.join(NETWORKS)}")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each way (3)")
     parser.add_argument("--seconds", type=float, default=15, help="timed in a measurement, two steps at least (15)")

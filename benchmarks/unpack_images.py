@@ -11,7 +11,6 @@ the same, and so is its split. Nothing is extracted on the way.
 A fault in the archive is one line and exit status 2; a file OUT.npz that is there already is never overwritten.
 """
 
-import argparse
 import io
 import lzma
 import sys
@@ -23,7 +22,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-from ensemble.common.command import refuse, run_command
+from ensemble.common.command import new_parser, refuse, run_command
 from ensemble.common.files import written_whole
 
 
@@ -54,8 +53,7 @@ def decoded(files, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Unpack an archive of images into a .npz file.")
-    parser.error = refuse
+    parser = new_parser("Unpack an archive of images into a .npz file.")
     parser.add_argument("archive", type=Path)
     parser.add_argument("out", type=Path)
     options = parser.parse_args()

@@ -7,7 +7,6 @@ wrong on the same images. Both ways must find the same best accuracy, and the se
 the plain loop as well. Prints a Markdown table.
 """
 
-import argparse
 import datetime
 import shlex
 import sys
@@ -20,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the pac
 
 from ensemble.combining.predictions import Predictions
 from ensemble.combining.weight_grid import STEP, search, steps_in_one, weightings
-from ensemble.common.command import refuse, run_command
+from ensemble.common.command import new_parser, run_command
 from ensemble.common.records import describe_computer
 
 REPEATS = 3  # the fastest of so many runs, taken in turns, counts
@@ -76,8 +75,7 @@ def compare(count, images=10_000, classes=10, step=STEP):
 
 def print_heading(description):
     """Take a command line without arguments, and print the machine, the date and the command."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.error = refuse
+    parser = new_parser(description)
     parser.parse_args()
     today = datetime.datetime.now(datetime.UTC).date()
     print(f"{describe_computer()}; {today}; `{shlex.join(['python', *sys.argv])}`\n")

@@ -12,7 +12,6 @@ A temperature, which compare.py's methods have, needs the members' logits: they 
 several, as with TEST_FLIP.
 """
 
-import argparse
 import json
 import logging
 import os
@@ -24,7 +23,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
 from ensemble.combining.rule import rule_of
-from ensemble.common.command import RefusedError, refuse, run_command
+from ensemble.common.command import RefusedError, new_parser, refuse, run_command
 from ensemble.common.files import file_hash
 from ensemble.members.data import load_images
 from ensemble.model_files.assemble import add_member, form_of, in_float32, operations, pool, read_outputs
@@ -137,10 +136,7 @@ def join(pixels, models, members, images):
 # Command line
 def read_options():
     """Return the arguments of the command line, or refuse them."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.error = refuse
+    parser = new_parser(__doc__)
     parser.add_argument("record", type=Path, metavar="ensemble.json", help="what compare.py or another wrote")
     parser.add_argument("--method", metavar="NAME", help="of those in the record (default: the best on validation)")
     parser.add_argument(

@@ -9,7 +9,6 @@ model takes, as tools/images_to_npz.py --size does. Prints the three likeliest c
 ensemble, and draws them beside the images.
 """
 
-import argparse
 import dataclasses
 import sys
 from pathlib import Path
@@ -20,7 +19,7 @@ from PIL import ImageOps
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-from ensemble.common.command import RefusedError, refuse, refusing, run_command
+from ensemble.common.command import RefusedError, new_parser, refuse, refusing, run_command
 from ensemble.common.files import file_hash, written_whole
 from ensemble.common.images import read_image, resized
 from ensemble.common.records import read_run
@@ -99,10 +98,7 @@ def draw(files, images, rows, classes):
 
 def read_options():
     """Return the arguments of the command line, weights as an array and forms as {path: Form}, or refuse them."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.error = refuse
+    parser = new_parser(__doc__)
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="trained models, .h5 or .keras")
     parser.add_argument("--images", nargs="+", type=Path, required=True, metavar="FILE", help="what Pillow can read")
     parser.add_argument("--weights", metavar="A,B", help="one for each model, such as weighted_mean.py found (equal)")

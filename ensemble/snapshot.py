@@ -19,7 +19,6 @@ and to runs/NAME-single/ the single run. An interrupted run goes on from its las
 command is given again.
 """
 
-import argparse
 import json
 import logging
 import re
@@ -32,7 +31,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
 from ensemble.combining.methods import refuse_small_classes
-from ensemble.common.command import refuse, refusing, run_command
+from ensemble.common.command import new_parser, refuse, refusing, run_command
 from ensemble.common.pictures import write_pictures
 from ensemble.common.records import check_alike, read_run
 from ensemble.common.scripts import ROOT, import_script
@@ -67,9 +66,7 @@ def read_own_settings(arguments):
     """Return the settings above by name, the texts of those given as `--name value`, and the arguments not for them."""
     section = Path(__file__).read_text(encoding="utf-8").split("\n# Settings\n")[1].split("\n\n")[0]
     comments = dict(re.findall(r"^([A-Z_]+) = .*?  # (.+)$", section, re.MULTILINE))
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form, allow_abbrev=False)
-    parser.error = refuse
+    parser = new_parser(__doc__)
     for name, comment in comments.items():
         option = "--" + name.lower().replace("_", "-")
         parser.add_argument(option, dest=name, metavar="", help=f"{comment} (now {globals()[name]!r})")

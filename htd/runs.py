@@ -22,7 +22,7 @@ import numpy as np
 from scipy import stats
 
 from ensemble.combining.predictions import PARTS
-from ensemble.common.command import refuse
+from ensemble.common.command import new_parser, refuse
 from ensemble.common.files import written_whole
 from ensemble.common.records import check_alike, git_commit
 from ensemble.common.scripts import ROOT, import_script
@@ -49,10 +49,7 @@ def command_parser(description, script, seeds, parallel):
             raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
         return int(text)
 
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.error = refuse
+    parser = new_parser(description)
     parser.add_argument("--script", default=script, help="the training script (default: %(default)s)")
     parser.add_argument("--seeds", type=count, default=seeds, help="runs of each, seeds 0, 1, ... (now %(default)s)")
     parser.add_argument("--parallel", type=count, default=parallel, help="runs side by side (now %(default)s)")

@@ -390,6 +390,7 @@ import importlib.util, io, json, os, sys
 from contextlib import redirect_stderr
 sys.path.insert(0, sys.argv[1])
 from ensemble.members.data import load_images
+from ensemble.members.loading import load_members
 
 images, classes, known = load_images("digits", 100)
 import keras

@@ -1,5 +1,6 @@
 """The frame of a command: how it refuses what it is given, shows its progress, and ends."""
 
+import argparse
 import io
 import os
 import sys
@@ -26,6 +27,14 @@ def refuse(message):
     """Print one line on stderr and exit with status 2."""
     print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
     sys.exit(2)
+
+
+def new_parser(description):
+    """Return a parser of the command line, which shows this text as it is and whose errors are one line."""
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=description, formatter_class=form, allow_abbrev=False)
+    parser.error = refuse
+    return parser
 
 
 @contextmanager

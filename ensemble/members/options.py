@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ensemble.common.command import refuse
+from ensemble.common.command import new_parser
 from ensemble.model_files.form_options import add_form_options
 
 
@@ -17,10 +17,7 @@ def result_path(text):
 
 def argument_parser(description):
     """Return a parser of the arguments that all commands on ensembles take, whose errors are one line."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.error = refuse
+    parser = new_parser(description)
     parser.add_argument("models", nargs="+", metavar="MODEL", help="two or more trained models, .h5 or .keras")
     parser.add_argument(
         "--data",

@@ -15,8 +15,8 @@ def fill(value, tensors):
 
     Raise KeyError where one of them is not there.
     """
-    if isinstance(value, list):
-        return [fill(each, tensors) for each in value]
+    if isinstance(value, (list, tuple)):
+        return type(value)(fill(each, tensors) for each in value)
     if not isinstance(value, dict):
         return value
     import keras
