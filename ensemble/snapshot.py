@@ -115,6 +115,23 @@ def open_script(path):
     return script
 
 
+def own_folder(folder, given):
+    """Return the run's folder in runs/, from that of the script's and the texts given for the settings above."""
+    parts = [f"{name}-{text}" for name, text in given.items() if name not in ("ARCHITECTURE", "RUN")]
+    return Path("runs") / re.sub(r"[^a-z0-9.-]", "_", "-".join(["snapshot", *parts, folder.name]).lower())
+
+
+def load_data(script):
+    """Return the images of the script's load_data, no more for training than its LIMIT, or refuse them."""
+    try:
+        data = script.load_data(script.DATA, script.HOLD_OUT)
+    except script.InputError as error:
+        refuse(str(error))
+    data["train"] = tuple(array[: script.LIMIT or None] for array in data["train"])
+    refuse_small_classes(data["validation"][1], 1 + data["train"][1].max(), "give a larger --hold-out")
+    return data
+
+
 # Training
 def cyclic_rate(time, cycle, highest):
     """Return the learning rate at a time, in the unit of `cycle`, a cycle's length: cosines from `highest` to 0.
@@ -172,8 +189,6 @@ def train_cycles(script, settings, folder, data):
 
 
 # Comparison
-
-
 def compare_all(script, steps, folder, single):
     """Print, record and draw what the snapshots, their ensembles, the averages and the single run are worth.
 
@@ -215,15 +230,8 @@ def main():
     if own["EPOCHS"] % own["CYCLES"]:
         refuse(f"EPOCHS = {own['EPOCHS']} is no multiple of CYCLES = {own['CYCLES']}: a cycle has whole epochs")
     settings, folder = set_up(script, own, rest)
-    if not own["RUN"]:
-        parts = [f"{name}-{text}" for name, text in given.items() if name not in ("ARCHITECTURE", "RUN")]
-        folder = Path("runs") / re.sub(r"[^a-z0-9.-]", "_", "-".join(["snapshot", *parts, folder.name]).lower())
-    try:
-        data = script.load_data(script.DATA, script.HOLD_OUT)
-    except script.InputError as error:
-        refuse(str(error))
-    data["train"] = tuple(array[: script.LIMIT or None] for array in data["train"])
-    refuse_small_classes(data["validation"][1], 1 + data["train"][1].max(), "give a larger --hold-out")
+    folder = folder if own["RUN"] else own_folder(folder, given)
+    data = load_data(script)
     settings |= {name: own[name] for name in ("CYCLES", "EMA_DECAY", "BN_IMAGES")}
     alone = open_script(path)  # afresh: the other one gets another learning rate and checkpoint
     single = folder.with_name(f"{folder.name}-single")
