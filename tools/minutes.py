@@ -58,7 +58,8 @@ def devices(runs):
     return list(dict.fromkeys(record["device"] for _, record in runs.values()))
 
 
-def main():
+def read_options():
+    """Return the options of the command line, or refuse folders of one name and a picture that is no new .png file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -71,12 +72,14 @@ def main():
     names = [folder.resolve().name for folder in options.runs]
     if len(set(names)) < len(names):
         refuse(f"two of the folders have one name: {', '.join(names)}; give each once")
-    figure = draw({name: read_run(folder) for name, folder in zip(names, options.runs, strict=True)})
-    try:
-        with written_whole(options.out) as path:
-            figure.savefig(path, dpi=110)
-    except OSError as error:
-        refuse(f"{options.out} cannot be written: {error.strerror}")
+    return options
+
+
+def main():
+    options = read_options()
+    figure = draw({folder.resolve().name: read_run(folder) for folder in options.runs})
+    with written_whole(options.out) as path:
+        figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":
