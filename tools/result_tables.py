@@ -3,38 +3,11 @@
 import re
 from pathlib import Path
 
-from tools.multiply_adds import VARIANTS
+from tools.networks import TRAINED
 
 TEXTS = ("Network", "Ensemble", "Made of", "Schedule", "Data", "Data of ours", "Run", "Command", "Device", "Record")
 SNAPSHOT = "ensemble/snapshot.py"
 CIFAR_10_CNN = "[cifar-10-cnn](https://github.com/BIGBALLON/cifar-10-cnn)"
-NETWORKS = [  # name, as in VARIANTS where it has a paper's error; script, settings, test accuracy in CIFAR_10_CNN
-    ("LeNet-5, plain", "1.LeNet/lenet.py", {"VARIANT": "plain"}, "58.48"),
-    ("LeNet-5, data preprocessing", "1.LeNet/lenet.py", {"VARIANT": "dp"}, "60.41"),
-    ("LeNet-5, with augmentation too", "1.LeNet/lenet.py", {"VARIANT": "dp_da"}, "75.06"),
-    ("LeNet-5, with weight decay too", "1.LeNet/lenet.py", {"VARIANT": "dp_da_wd"}, "76.23"),
-    ("NIN", "2.NIN/nin.py", {"BATCH_NORMALISATION": "no"}, ""),
-    ("NIN with batch normalisation", "2.NIN/nin.py", {"BATCH_NORMALISATION": "yes"}, "91.63"),
-    ("VGG-8", "3.VGG/vgg.py", {"DEPTH": 8}, ""),
-    ("VGG-11", "3.VGG/vgg.py", {"DEPTH": 11}, ""),
-    ("VGG-19", "3.VGG/vgg.py", {"DEPTH": 19}, "93.53"),
-    ("ResNet-20, pre-activation", "4.ResNet/resnet.py", {"VERSION": 2, "DEPTH": 20}, "91.82"),
-    ("ResNet-32, pre-activation", "4.ResNet/resnet.py", {"VERSION": 2, "DEPTH": 32}, "92.68"),
-    ("ResNet-110, pre-activation", "4.ResNet/resnet.py", {"VERSION": 2, "DEPTH": 110}, "93.93"),
-    ("WRN-16-2", "5.WideResNet/wide_resnet.py", {"DEPTH": 16, "WIDTH": 2}, ""),
-    ("WRN-16-4", "5.WideResNet/wide_resnet.py", {"DEPTH": 16, "WIDTH": 4}, ""),
-    ("WRN-16-8", "5.WideResNet/wide_resnet.py", {"DEPTH": 16, "WIDTH": 8}, "95.13"),
-    ("WRN-28-10", "5.WideResNet/wide_resnet.py", {"DEPTH": 28, "WIDTH": 10}, "95.78"),
-    ("ResNeXt-29 4x8d", "6.ResNeXt/resnext.py", {"CARDINALITY": 4, "GROUP_WIDTH": 8}, ""),
-    ("ResNeXt-29 4x64d", "6.ResNeXt/resnext.py", {"CARDINALITY": 4, "GROUP_WIDTH": 64}, "95.19"),
-    ("ResNeXt-29 8x64d", "6.ResNeXt/resnext.py", {"CARDINALITY": 8, "GROUP_WIDTH": 64}, ""),
-    ("DenseNet-40-12", "7.DenseNet/densenet.py", {"DEPTH": 40, "GROWTH_RATE": 12, "BOTTLENECK": "no"}, ""),
-    ("DenseNet-BC-100-12", "7.DenseNet/densenet.py", {"DEPTH": 100, "GROWTH_RATE": 12}, "94.91"),
-    ("DenseNet-BC-160-24", "7.DenseNet/densenet.py", {"DEPTH": 160, "GROWTH_RATE": 24}, "95.90"),
-    ("SE-ResNet-20", "8.SENet/senet.py", {"BASE": "resnet", "DEPTH": 20}, ""),
-    ("SE-ResNet-110", "8.SENet/senet.py", {"BASE": "resnet", "DEPTH": 110}, ""),
-    ("SE-ResNeXt-29 4x64d", "8.SENet/senet.py", {"BASE": "resnext", "CARDINALITY": 4, "GROUP_WIDTH": 64}, "95.60"),
-]
 
 
 def name_of_data(record):
@@ -69,7 +42,7 @@ def markdown(titles, rows, notes):
     return ["", *(f"| {' | '.join(row)} |" for row in cells), "", *notes]
 
 
-def network(settings):
+def describe_network(settings):
     """Return the settings that make a script's network: all before EPOCHS but those of the data, in words.
 
     A run limited to fewer training images says so.
@@ -98,7 +71,7 @@ def training_table(records, up, part):
         settings, script = record["settings"], record["script"]
         rows.append(
             [
-                f"{link(Path(script).stem, script, up)} {network(settings)}",
+                f"{link(Path(script).stem, script, up)} {describe_network(settings)}",
                 name_of_data(record),
                 f"{record['parameters']:,}",
                 str(settings["EPOCHS"]),
@@ -114,38 +87,45 @@ def training_table(records, up, part):
     return markdown(titles, rows, notes) if rows else ["", "not measured", ""]
 
 
-def with_variant(settings):
-    """Return a run's settings, LeNet's with the VARIANT that older records have, made from what took its place."""
-    if "PREPROCESS" not in settings:
-        return settings
-    dp, da, wd = settings["PREPROCESS"] == "standardise", settings.get("AUGMENT"), settings.get("WEIGHT_DECAY")
-    parts = [part for part, is_on in (("dp", dp), ("da", da), ("wd", wd)) if is_on]
-    return settings | {"VARIANT": "_".join(parts) or "plain"}
+def comparable(settings):
+    """Return a run's settings with those of other dates, which networks are told apart by.
+
+    ResNet was with pre-activation and without bottlenecks before it had settings for them. LeNet gets the VARIANT that
+    older records have from what took its place.
+    """
+    settings = {"VERSION": 2, "BOTTLENECK": "no", **settings}
+    if "PREPROCESS" in settings:
+        dp, da, wd = settings["PREPROCESS"] == "standardise", settings.get("AUGMENT"), settings.get("WEIGHT_DECAY")
+        parts = [part for part, is_on in (("dp", dp), ("da", da), ("wd", wd)) if is_on]
+        settings["VARIANT"] = "_".join(parts) or "plain"
+    return settings
+
+
+def is_run_of(network, record):
+    """Return whether a record is of a run of a Network on CIFAR-10."""
+    if record["script"] != network.script or not re.match("cifar-?10(?!0)", name_of_data(record), re.IGNORECASE):
+        return False
+    settings = comparable(record["settings"])
+    return all(settings.get(name) == value for name, value in network.settings.items())
 
 
 def networks_table(records, up):
-    """Return the lines of the table of networks. records and up: see training_table."""
-    papers = {name: (error, source) for variants in VARIANTS.values() for name, _, error, source in variants if error}
+    """Return the lines of the table of the networks that anyone measured. records and up: see training_table."""
     rows = []
-    for network_name, script, settings, ancestor in NETWORKS:
-        own = {  # those with these settings, or older than them
-            name: record
-            for name, record in records.items()
-            if record.get("script") == script
-            and re.match("cifar-?10(?!0)", name_of_data(record), re.IGNORECASE)
-            and all(with_variant(record["settings"]).get(key, value) == value for key, value in settings.items())
-        }
-        paper, ours, about = "", "not measured", [""] * 4
-        if network_name in papers:
-            error, source = papers[network_name]
-            paper = f"{100 - float(error):.2f} ({source})"
+    for network in TRAINED:
+        own = {name: record for name, record in records.items() if is_run_of(network, record)}
+        if not (network.paper_error or network.ancestor or own):
+            continue
+        paper = f"{100 - float(network.paper_error):.2f} ({network.paper})" if network.paper_error else ""
+        ancestor = f"{network.ancestor} ({CIFAR_10_CNN})" if network.ancestor else ""
+        ours, about = "not measured", [""] * 4
         if own:
             name = max(own, key=lambda name: own[name]["validation"]["accuracy"])
             record = own[name]
             ours = percent(record["test"])
             run = f"{record['settings']['EPOCHS']} epochs, seed {record['settings']['SEED']}"
             about = [name_of_data(record), run, record["device"], links(name, record, up)]
-        rows.append([network_name, paper, f"{ancestor} ({CIFAR_10_CNN})" if ancestor else "", ours, *about])
+        rows.append([network.name, paper, ancestor, ours, *about])
     titles = ["Network", "Paper %", "Ancestor %", "Ours %", "Data of ours", "Run", "Device", "Record"]
     return markdown(titles, rows, [])
 
@@ -241,7 +221,7 @@ def describe_comparison(name, record, up):
     """Return what the rows of a comparison in htd/ have in common, its link, and the note below the table."""
     training = record["training"]
     common = [
-        f"{link(Path(training['script']).stem, training['script'], up)} {network(training['settings'])}",
+        f"{link(Path(training['script']).stem, training['script'], up)} {describe_network(training['settings'])}",
         name_of_data(record),
         str(training["settings"]["EPOCHS"]),
         str(len({run["seed"] for run in record["runs"]})),

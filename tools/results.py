@@ -14,7 +14,7 @@ A table stands in README.md, or in the README.md of a top-level folder, between 
 
     <!-- results: training -->              every training run; or those of a folder or script only:
     <!-- results: training 4.ResNet -->
-    <!-- results: networks -->              the papers', an ancestor's and our test accuracy on CIFAR-10, by network
+    <!-- results: networks -->              the papers', an ancestor's and our test accuracy on CIFAR-10, where any is
     <!-- results: fast -->                  the training runs whose names begin with fast-, with their commands
     <!-- results: ensembles -->             every ensemble, a row for each of its methods
     <!-- results: snapshots -->             every run of ensemble/snapshot.py, and what is made of its snapshots
