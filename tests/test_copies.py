@@ -376,3 +376,7 @@ def test_bad_input_is_refused(refused, tree, tmp_path):
     (tmp_path / NIN).mkdir()
     assert f"{NIN} cannot be read or written: Is a directory" in refused("tools/copies.py", tmp_path, "--fix")
     assert (tmp_path / WIDE).read_text() == texts[WIDE]  # all scripts are read before one is rewritten
+
+
+def test_the_scripts_of_this_repository_are_true(run):
+    assert run("tools/copies.py").stdout.endswith(": all true\n")

@@ -6,7 +6,6 @@
 A picture is 8 inches wide, drawn in inches from its lower left corner. Data flow down or to the right.
 """
 
-import argparse
 import hashlib
 import re
 import sys
@@ -17,7 +16,7 @@ from matplotlib.patches import Circle, FancyBboxPatch, Rectangle
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-from ensemble.common.command import refuse, run_command
+from ensemble.common.command import new_parser, refuse, run_command
 from ensemble.common.files import written_whole
 
 COLOURS = {
@@ -348,8 +347,7 @@ def version():
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Draw block.png in each script's folder.")
-    parser.error = refuse
+    parser = new_parser("Draw block.png in each script's folder.")
     here = Path(__file__).resolve().parent.parent
     parser.add_argument("root", nargs="?", type=Path, default=here, help="default: the repository of this tool")
     root = parser.parse_args().root

@@ -18,7 +18,6 @@ If all is true, prints one line and exits with status 0; if not, one line a faul
 that cannot be read, is one line and status 2.
 """
 
-import argparse
 import ast
 import re
 import shutil
@@ -27,7 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-from ensemble.common.command import refuse, run_command
+from ensemble.common.command import new_parser, refuse, run_command
 from ensemble.common.files import written_whole
 
 HOME = "4.ResNet/resnet.py"
@@ -124,8 +123,7 @@ def check(scripts):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Check that what the training scripts share is the same text.")
-    parser.error = refuse
+    parser = new_parser("Check that what the training scripts share is the same text.")
     here = Path(__file__).resolve().parent.parent
     parser.add_argument("root", nargs="?", type=Path, default=here, help="default: the repository of this tool")
     parser.add_argument("--fix", action="store_true", help="rewrite blocks, imports and comments from their homes")

@@ -16,7 +16,6 @@ A fault in FOLDER is one line that names every broken file, exit status 2, and n
 already is never overwritten.
 """
 
-import argparse
 import sys
 import time
 import warnings
@@ -26,7 +25,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-from ensemble.common.command import refuse, run_command
+from ensemble.common.command import new_parser, refuse, run_command
 from ensemble.common.files import written_whole
 from ensemble.common.images import read_image, resized
 
@@ -117,8 +116,7 @@ def read_images(files, size, fit):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Make a .npz file for training from a folder of images.")
-    parser.error = refuse
+    parser = new_parser("Make a .npz file for training from a folder of images.")
     parser.add_argument("folder", type=Path, help="has train/CLASS/*.png and test/CLASS/*.png (or .jpg, .jpeg)")
     parser.add_argument("out", type=Path, help="the .npz file to make")
     parser.add_argument("--size", type=int, metavar="PIXELS", help="make all images this high and wide, 28 or more")
@@ -150,19 +148,15 @@ def main():
     images = read_images(files, options.size, fit)
     labels = [np.repeat(np.arange(len(part)), [len(images) for images in part.values()]) for part in (train, test)]
     count = len(labels[0])
-    try:
-        with written_whole(out) as beside:
-            np.savez(
-                beside,
-                x_train=images[:count],
-                y_train=labels[0],
-                x_test=images[count:],
-                y_test=labels[1],
-                class_names=np.array(list(train)),
-            )
-    except OSError as error:
-        out.with_name(f"unfinished-{out.name}").unlink(missing_ok=True)
-        refuse(f"{out} cannot be written: {error.strerror or error}")
+    with written_whole(out) as beside:
+        np.savez(
+            beside,
+            x_train=images[:count],
+            y_train=labels[0],
+            x_test=images[count:],
+            y_test=labels[1],
+            class_names=np.array(list(train)),
+        )
     height, width = images.shape[1:3]
     made = f" ({fit})" if options.size else ""
     print(f"{out}: {count:,} training and {len(files) - count:,} test images of {width}x{height} pixels{made}")

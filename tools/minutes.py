@@ -7,7 +7,6 @@ until then; and, at the end, that of the saved model on validation and test imag
 can be better than the network was in the last epoch: by the average of an image and its mirror image, for one.
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -17,7 +16,7 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-from ensemble.common.command import refuse, run_command
+from ensemble.common.command import new_parser, refuse, run_command
 from ensemble.common.files import written_whole
 
 
@@ -58,11 +57,9 @@ def devices(runs):
     return list(dict.fromkeys(record["device"] for _, record in runs.values()))
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.error = refuse
+def read_options():
+    """Return the options of the command line, or refuse folders of one name and a picture that is no new .png file."""
+    parser = new_parser(__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="FOLDER", help="finished runs")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.png", help="the picture")
     options = parser.parse_args()
@@ -71,12 +68,14 @@ def main():
     names = [folder.resolve().name for folder in options.runs]
     if len(set(names)) < len(names):
         refuse(f"two of the folders have one name: {', '.join(names)}; give each once")
-    figure = draw({name: read_run(folder) for name, folder in zip(names, options.runs, strict=True)})
-    try:
-        with written_whole(options.out) as path:
-            figure.savefig(path, dpi=110)
-    except OSError as error:
-        refuse(f"{options.out} cannot be written: {error.strerror}")
+    return options
+
+
+def main():
+    options = read_options()
+    figure = draw({folder.resolve().name: read_run(folder) for folder in options.runs})
+    with written_whole(options.out) as path:
+        figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ensemble.common.command import RefusedError
@@ -20,12 +20,21 @@ def file_hash(path):
 
 @contextmanager
 def written_whole(path):
-    """Give a path beside `path` to write to, which takes its place when it is complete and on the disk."""
+    """Give a path beside `path` to write to, which takes its place when it is complete and on the disk.
+
+    Where that fails, what was written is removed, and an OSError names `path`.
+    """
     beside = path.with_name(f"unfinished-{path.name}")
-    yield beside
-    with beside.open("rb+") as file:
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        yield beside
+        with beside.open("rb+") as file:
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    finally:
+        with suppress(OSError):
+            beside.unlink()  # if it is still there
 
 
 @contextmanager

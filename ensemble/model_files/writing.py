@@ -1,7 +1,6 @@
 """Models written to files, in the forms that export.py has, and checked there."""
 
 import functools
-from contextlib import suppress
 
 import numpy as np
 
@@ -58,8 +57,6 @@ def write(model, out, images, expected):
             if not difference <= LIMITS[out.suffix]:
                 raise ValueError(f"its probabilities are {difference:.1g} off the members' own")
     except Exception as error:  # of the disk, or of a layer that the format does not know
-        with suppress(OSError):
-            out.with_name(f"unfinished-{out.name}").unlink()
         refuse(f"{out} is not written: {' '.join(str(error).split())[:200]}")
     print(
         f"{out}: {out.stat().st_size / 1e6:.1f} MB, at most {difference:.1g} off the members' own probabilities",
