@@ -27,7 +27,7 @@ from ensemble.combining.methods import (
     methods_for,
     refuse_small_classes,
 )
-from ensemble.combining.metrics import best_temperature, brier_score, calibration_error, score, tempered
+from ensemble.combining.metrics import best_temperature, brier_score, calibration_error, merit, score, tempered
 from ensemble.combining.predictions import PARTS, Predictions
 from ensemble.combining.significance import gains_over
 from ensemble.combining.weight_grid import contest_count
@@ -41,14 +41,14 @@ from ensemble.model_files.form_options import read_forms
 from ensemble.results.comparison import Comparison
 from ensemble.results.page import write_files
 from ensemble.results.record import result_folder, write_result
-from ensemble.results.tables import print_tables
+from ensemble.results.tables import SECONDS, print_tables
 
 SCRIPT = "ensemble/compare.py"
 WITHOUT_PROBABILITIES = ("hard voting",)  # it has classes alone
 
 
 def measure(predictions):
-    """Return accuracy, loss, Brier score and calibration error; on test also the latter and the loss at a temperature.
+    """Return accuracy, loss, Brier score and calibration error; on test also loss and calibration error when cooled.
 
     predictions: {"validation": Predictions, "test": Predictions}; the temperature is chosen on validation.
     """
@@ -136,18 +136,13 @@ def try_methods(predictions, costs):
     return outputs, methods, left_out
 
 
-def merit(row):
-    """Return what a row of the record is better by: accuracy on validation, then loss."""
-    return row["validation"]["accuracy"], -row["validation"]["loss"]
-
-
 def compare(members, seconds, classes, images):
     """Return the Comparison of all methods.
 
     seconds: what each member takes for 1,000 images, or None; classes: their names; images: the test images, or None.
     """
     predictions = {part: stack(members, part) for part in PARTS}
-    costs = {"parameters": [member.parameters for member in members], "seconds_per_1000_images": seconds}
+    costs = {"parameters": [member.parameters for member in members], SECONDS: seconds}
     outputs, methods, left_out = try_methods(predictions, costs)
     each = np.eye(len(members), dtype=bool)
     rows = [measure(member.predictions) | cost(costs, own) for member, own in zip(members, each, strict=True)]

@@ -22,12 +22,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
+from ensemble.combining.metrics import merit
 from ensemble.combining.rule import rule_of
 from ensemble.common.command import RefusedError, new_parser, refuse, run_command
 from ensemble.common.files import file_hash
 from ensemble.members.data import load_images
-from ensemble.model_files.assemble import add_member, form_of, in_float32, operations, pool, read_outputs
-from ensemble.model_files.forms import PADDED, model_inputs, taken_by
+from ensemble.model_files.assemble import add_member, in_float32, operations, pool, read_outputs
+from ensemble.model_files.forms import PADDED, Form, model_inputs, taken_by
 from ensemble.model_files.loading import load_model, usable
 from ensemble.model_files.writing import LIMITS, write
 
@@ -50,9 +51,7 @@ def read_record(file, chosen):
         methods, members = record["methods"], record["members"]
         rules = {name: rule_of(name, method, members) for name, method in methods.items()}
         rules = {name: rule for name, rule in rules.items() if rule}
-        name = chosen or max(
-            rules, key=lambda name: (methods[name]["validation"]["accuracy"], -methods[name]["validation"]["loss"])
-        )
+        name = chosen or max(rules, key=lambda name: merit(methods[name]))
         if name not in rules:
             refuse(f"--method {name}: {file} has no such method that can be one model; it has {', '.join(rules)}")
         if not chosen:
@@ -85,7 +84,7 @@ def test_images(data):
 
 def predict(model, member, images):
     """Return a member's probabilities for uint8 images, float64 (n, classes), and what its outputs are."""
-    form = form_of(member)
+    form = Form.of_record(member.get("form"))
     outputs = model.predict_on_batch(model_inputs(model, member["path"], images, form))
     probabilities, kind = form.read(outputs, member["path"])
     return probabilities.astype(np.float64), kind
@@ -93,7 +92,7 @@ def predict(model, member, images):
 
 def random_images(model, member):
     """Return IMAGES uint8 images of random pixels, (n, height, width, 3), of the size that a member is given."""
-    taken, form = taken_by(model, member["path"]), form_of(member)
+    taken, form = taken_by(model, member["path"]), Form.of_record(member.get("form"))
     size = (PADDED, PADDED) if form.resize or form.size else (taken.height or PADDED, taken.width or PADDED)
     return np.random.default_rng(0).integers(256, size=(IMAGES, *size, 3)).astype(np.uint8)
 
@@ -104,7 +103,7 @@ def open_members(members, formats):
     models = []
     for number, member in enumerate(members, start=1):
         print(f"member {number} of {len(members)}: {member['path']}", flush=True)
-        models.append(load_model(Path(member["path"]), form_of(member).output))
+        models.append(load_model(Path(member["path"]), Form.of_record(member.get("form")).output))
         found = operations(models[-1])
         if found and ".h5" in formats:
             raise RefusedError(

@@ -5,8 +5,8 @@
 
 An image is prepared as it would be for training: what is transparent becomes white; where a model takes 32x32 pixels,
 an image of 28 to 31 gets a black border; of any other the middle square is taken, and brought to the size that the
-model takes, as tools/images_to_npz.py --size does. Prints the three likeliest classes of every member and of the
-ensemble, and draws them beside the images.
+model takes, as tools/images_to_npz.py --size does (where a model takes no squares, the middle in its proportions).
+Prints the three likeliest classes of every member and of the ensemble, and draws them beside the images.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import ImageOps
+from PIL import Image, ImageOps
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
@@ -35,15 +35,20 @@ SHOWN = 3
 
 
 def prepared(image, size, method):
-    """Return a Pillow image as training would have it, (width, height) in size or, if a method will resize it, in
-    shape: see above."""
+    """Return a Pillow image as training would have it, of this size, (width, height).
+
+    method: how the model's form resizes images, if it does; then the image has the size's proportions, and its own
+    pixels.
+    """
     if method:
         factor = min(own / needed for own, needed in zip(image.size, size, strict=True))
         size = tuple(max(1, round(factor * needed)) for needed in size)
     elif size == (PADDED, PADDED) and min(image.size) >= 28 and max(image.size) <= PADDED:
         before, after = ([(PADDED + more - own) // 2 for own in image.size] for more in (1, 0))
         return ImageOps.expand(image, (*before, *after))
-    return resized(image, size[0], "crop") if size[0] == size[1] else ImageOps.fit(image, size)
+    return (
+        resized(image, size[0], "crop") if size[0] == size[1] else ImageOps.fit(image, size, Image.Resampling.BILINEAR)
+    )
 
 
 def predict(path, images, form=None):

@@ -30,7 +30,7 @@ SCRIPT = "ensemble/voting.py"
 def main():
     options = argument_parser(__doc__).parse_args()
     members = load_members(options.models, options.data, options.hold_out, read_forms(options), options.skip_refused)
-    result_folder(SCRIPT, members, options.out, {})
+    folder = result_folder(SCRIPT, members, options.out, {})
     started = time.perf_counter()
     methods = {"hard voting": {}, "soft voting": {}}
     for part in PARTS:
@@ -38,7 +38,7 @@ def main():
         winners = hard_voting(predictions.probabilities)
         methods["hard voting"][part] = {"accuracy": float((winners == predictions.labels).mean())}
         methods["soft voting"][part] = score(Predictions(soft_voting(predictions.probabilities), predictions.labels))
-    report(SCRIPT, members, methods, options.out, time.perf_counter() - started)
+    report(SCRIPT, members, methods, folder, time.perf_counter() - started)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def main():
     steps = steps_in_one(options.step)
     settings = {"step": 1 / steps}
     members = load_members(options.models, options.data, options.hold_out, read_forms(options), options.skip_refused)
-    result_folder(SCRIPT, members, options.out, settings)
+    folder = result_folder(SCRIPT, members, options.out, settings)
     started = time.perf_counter()
     units, _ = search(stack(members, "validation"), options.step)
     seconds = time.perf_counter() - started
@@ -48,7 +48,7 @@ def main():
         for name, weights in (("equal weights", np.ones_like(units)), ("weighted mean", units)):
             mean = weighted_mean(predictions.probabilities, weights)
             methods[name][part] = score(Predictions(mean, predictions.labels))
-    report(SCRIPT, members, methods, options.out, seconds, settings, units / steps)
+    report(SCRIPT, members, methods, folder, seconds, settings, units / steps)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The training runs that are compared: planned, trained or resumed, read, and put on record.
 
-Shared by compare.py and grid.py. A run is the training script itself, in a process of its own: it resumes as the
-script resumes, is refused what the script refuses, and when finished it is not trained again.
+Shared by compare.py, grid.py and curves.py. A run is the training script itself, in a process of its own: it resumes as
+the script resumes, is refused what the script refuses, and when finished it is not trained again.
 """
 
 import argparse
@@ -21,10 +21,11 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from ensemble.combining.metrics import merit
 from ensemble.combining.predictions import PARTS
 from ensemble.common.command import new_parser, refuse
 from ensemble.common.files import written_whole
-from ensemble.common.records import check_alike, git_commit
+from ensemble.common.records import check_alike, git_commit, refuse_changes
 from ensemble.common.scripts import ROOT, import_script
 
 
@@ -114,11 +115,7 @@ def read_result(run):
         was = dict(record["settings"])
     except (ValueError, TypeError, KeyError):
         refuse(f"{file} is damaged; move {run.folder} away, and the run is trained again")
-    changes = [
-        f"{name} was {was.get(name)}, is {value}" for name, value in run.settings.items() if was.get(name) != value
-    ]
-    if changes:
-        refuse(f"{run.folder} is finished, but {'; '.join(changes)}. Undo that, or give another --run NAME")
+    refuse_changes(run.folder, was, run.settings)
     return record
 
 
@@ -211,7 +208,7 @@ def summary(records, parts=PARTS):
     deviation: the sample's, with n - 1, or None of one run. best is the accuracy of the run that is best on
     validation, whatever the part: nothing is chosen on test images.
     """
-    best = max(records, key=lambda record: (record["validation"]["accuracy"], -record["validation"]["loss"]))
+    best = max(records, key=merit)
     found = {}
     for part in parts:
         accuracies = np.array([record[part]["accuracy"] for record in records])

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -18,11 +17,6 @@ from ensemble.model_files.form_options import read_forms
 from ensemble.model_files.forms import Form
 from ensemble.model_files.loading import load_model
 from ensemble.model_files.writing import predict_file
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-Form = Form
 
 
 def save_data(folder, x, y, name="data.npz"):

@@ -3,7 +3,6 @@
 import io
 import json
 import zipfile
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -11,8 +10,6 @@ import pytest
 
 from ensemble.common.command import RefusedError
 from ensemble.model_files.loading import load_model
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def rewrite(path, change, version):

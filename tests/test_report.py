@@ -1,4 +1,4 @@
-"""ensemble/report.py: its sentences and tables by hand, its galleries and figures against plain loops, its page."""
+"""What compare.py shows: its sentences and tables by hand, its galleries and figures against plain loops, its page."""
 
 import base64
 import re

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the pac
 
 from ensemble.common.command import new_parser, refuse, run_command
 from ensemble.common.files import written_whole
+from ensemble.common.scripts import ROOT
 
 COLOURS = {
     "data": "#eceff1",
@@ -348,8 +349,7 @@ def version():
 
 def main():
     parser = new_parser("Draw block.png in each script's folder.")
-    here = Path(__file__).resolve().parent.parent
-    parser.add_argument("root", nargs="?", type=Path, default=here, help="default: the repository of this tool")
+    parser.add_argument("root", nargs="?", type=Path, default=ROOT, help="default: the repository of this tool")
     root = parser.parse_args().root
     folders = [name for name in PICTURES if (root / name).is_dir()]
     if not folders:

@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the pac
 
 from ensemble.common.command import new_parser, refuse, run_command
 from ensemble.common.files import written_whole
+from ensemble.common.scripts import ROOT
 
 HOME = "4.ResNet/resnet.py"
 LINE = f"# From here on as in {HOME}\n"
@@ -66,7 +67,7 @@ def first_difference(part, home, first_line):
     return first_line + number, ours[number], theirs[number]
 
 
-def functions(path, text):
+def functions(text):
     """Yield (name, line, syntax tree of the body, marked home or None) of the functions above the line.
 
     Nested ones count too; those with a body of fewer than three lines, docstring apart, do not.
@@ -110,7 +111,7 @@ def check(scripts):
                 faults.append((path, line, f"{name} has another comment than in {source}: {comment} and {told}"))
                 parts[2] = parts[2].replace(f"\n{setting[0]}\n", f"\n{setting[0].removesuffix(comment)}{told}\n")
         mended[path] = "".join(parts)
-        for name, line, body, mark in functions(path, text):
+        for name, line, body, mark in functions(text):
             bodies.setdefault(body, []).append((path, line, name, mark))
     for copies in bodies.values():
         homes = [path for path, _, _, mark in copies if not mark]
@@ -124,8 +125,7 @@ def check(scripts):
 
 def main():
     parser = new_parser("Check that what the training scripts share is the same text.")
-    here = Path(__file__).resolve().parent.parent
-    parser.add_argument("root", nargs="?", type=Path, default=here, help="default: the repository of this tool")
+    parser.add_argument("root", nargs="?", type=Path, default=ROOT, help="default: the repository of this tool")
     parser.add_argument("--fix", action="store_true", help="rewrite blocks, imports and comments from their homes")
     options = parser.parse_args()
     scripts = read_scripts(options.root)

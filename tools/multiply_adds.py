@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the pac
 
 from ensemble.common.command import new_parser, refuse, run_command
 from ensemble.common.files import written_whole
-from ensemble.common.scripts import import_script
+from ensemble.common.scripts import ROOT, import_script
 from tools.networks import BUILT
 
 START = "<!-- variants -->"
@@ -114,8 +114,7 @@ def check_folder(folder):
 
 def main():
     options = read_options()
-    here = Path(__file__).resolve().parent.parent
-    folders = [folder.resolve() for folder in options.folders] or [here / name for name in SCRIPTS]
+    folders = [folder.resolve() for folder in options.folders] or [ROOT / name for name in SCRIPTS]
     for folder in folders:
         check_folder(folder)  # all of them before the first network is built, which takes a minute
 

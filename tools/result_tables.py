@@ -93,7 +93,7 @@ def comparable(settings):
     ResNet was with pre-activation and without bottlenecks before it had settings for them. LeNet gets the VARIANT that
     older records have from what took its place.
     """
-    settings = {"VERSION": 2, "BOTTLENECK": "no", **settings}
+    settings = {"VERSION": 2, "BOTTLENECK": "no", "LIMIT": 0, "WEIGHTS": "random", **settings}
     if "PREPROCESS" in settings:
         dp, da, wd = settings["PREPROCESS"] == "standardise", settings.get("AUGMENT"), settings.get("WEIGHT_DECAY")
         parts = [part for part, is_on in (("dp", dp), ("da", da), ("wd", wd)) if is_on]
@@ -106,6 +106,8 @@ def is_run_of(network, record):
     if record["script"] != network.script or not re.match("cifar-?10(?!0)", name_of_data(record), re.IGNORECASE):
         return False
     settings = comparable(record["settings"])
+    if settings["LIMIT"] or settings["WEIGHTS"] != "random":  # fewer images than the others had, or others before
+        return False
     return all(settings.get(name) == value for name, value in network.settings.items())
 
 

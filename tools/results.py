@@ -42,6 +42,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the pac
 
 from ensemble.common.command import new_parser, refuse, run_command
 from ensemble.common.files import file_hash, written_whole
+from ensemble.common.scripts import ROOT
 from tools.result_records import read_record, read_records
 from tools.result_tables import TABLES, training_table
 
@@ -123,8 +124,7 @@ def fill(readme, records, root):
 def read_options():
     """Return the options of the command line, or refuse those that do not go together."""
     parser = new_parser("Fill the tables of results in README.md from results/*.json.")
-    here = Path(__file__).resolve().parent.parent
-    parser.add_argument("root", nargs="?", type=Path, default=here, help="default: the repository of this tool")
+    parser.add_argument("root", nargs="?", type=Path, default=ROOT, help="default: the repository of this tool")
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--fix", action="store_true", help="rewrite stale tables")
     action.add_argument("--add", type=Path, metavar="FILE", help="a run.json, ensemble.json or htd.json to record")

@@ -17,8 +17,9 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from ensemble.combining.likelihood import likelihood_weights
-from ensemble.combining.metrics import best_temperature, log_probabilities, tempered
+from ensemble.combining.metrics import best_temperature, log_probabilities
 from ensemble.combining.predictions import Predictions
+from ensemble.combining.rule import at_temperatures, side_by_side
 from ensemble.combining.votes import geometric_mean, soft_voting, votes
 from ensemble.combining.weight_grid import (
     MOST_CONTESTS,
@@ -81,15 +82,11 @@ class TemperedMean:
     def __init__(self, predictions):
         each = [Predictions(member, predictions.labels) for member in predictions.probabilities]
         self.temperatures = np.array([best_temperature(member) for member in each])
-        cooled = self.at_temperatures(predictions.probabilities)
+        cooled = at_temperatures(predictions.probabilities, self.temperatures)
         self.weights = likelihood_weights(Predictions(cooled, predictions.labels))
 
-    def at_temperatures(self, probabilities):
-        """Return the members' probabilities, float64 (members, n, classes), each at its temperature."""
-        return np.stack([tempered(*pair) for pair in zip(probabilities, self.temperatures, strict=True)])
-
     def __call__(self, probabilities):
-        return WeightedMean(self.weights)(self.at_temperatures(probabilities))
+        return WeightedMean(self.weights)(at_temperatures(probabilities, self.temperatures))
 
 
 def fixed(combine):
@@ -106,19 +103,15 @@ class StackedRegression:
     def __init__(self, predictions, penalty):
         regression = LogisticRegression(C=penalty, max_iter=1000, tol=1e-3)
         model = make_pipeline(StandardScaler(), regression)
-        model.fit(self.features(predictions.probabilities), predictions.labels)
+        model.fit(side_by_side(predictions.probabilities), predictions.labels)
         scaler, (coefficients, intercepts) = model[0], (regression.coef_, regression.intercept_)
         if len(coefficients) == 1:  # of two classes, the second's alone; the first's are 0
             coefficients, intercepts = (np.concatenate([0 * own, own]) for own in (coefficients, intercepts))
         self.kernel = (coefficients / scaler.scale_).T
         self.bias = intercepts - scaler.mean_ @ self.kernel
 
-    @staticmethod
-    def features(probabilities):
-        return np.concatenate(log_probabilities(probabilities), axis=1)
-
     def __call__(self, probabilities):
-        return softmax(self.features(probabilities) @ self.kernel + self.bias, axis=1)
+        return softmax(side_by_side(probabilities) @ self.kernel + self.bias, axis=1)
 
 
 # Methods that choose weights

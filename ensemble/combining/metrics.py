@@ -23,6 +23,14 @@ def score(predictions):
     return {"accuracy": float(predictions.right.mean()), "loss": float(loss)}
 
 
+def merit(row):
+    """Return what is greater of the better on validation: accuracy, then minus the loss.
+
+    row: {"validation": {"accuracy": float, "loss": float}, ...}, as records have them.
+    """
+    return row["validation"]["accuracy"], -row["validation"]["loss"]
+
+
 def brier_score(predictions):
     """Return the mean over images of the squared distance to the label, from 0 to 2 (Brier 1950)."""
     one_hot = np.eye(predictions.probabilities.shape[1])[predictions.labels]

@@ -8,6 +8,16 @@ from scipy.special import softmax
 from ensemble.combining.metrics import log_probabilities, tempered
 
 
+def at_temperatures(probabilities, temperatures):
+    """Return members' probabilities, float64 (members, n, classes), each at its own of the temperatures, (members,)."""
+    return np.stack([tempered(*pair) for pair in zip(probabilities, temperatures, strict=True)])
+
+
+def side_by_side(probabilities):
+    """Return what stacking learns from: the members' log-probabilities, float64 (n, members * classes)."""
+    return np.concatenate(log_probabilities(probabilities), axis=1)
+
+
 @dataclass
 class Rule:
     """Combines members' probabilities, float64 (members, n, classes), into those of the ensemble, float64 (n, classes).
@@ -33,12 +43,10 @@ class Rule:
 
     def __call__(self, probabilities):
         if self.kernel is not None:
-            logits = np.concatenate(log_probabilities(probabilities), axis=1) @ self.kernel + self.bias
-            pooled = softmax(logits, axis=1)
+            pooled = softmax(side_by_side(probabilities) @ self.kernel + self.bias, axis=1)
         else:
             if self.temperatures is not None:
-                pairs = zip(probabilities, self.temperatures, strict=True)
-                probabilities = np.stack([tempered(*pair) for pair in pairs])
+                probabilities = at_temperatures(probabilities, self.temperatures)
             each = log_probabilities(probabilities) if self.geometric else probabilities
             mean = np.tensordot(self.weights, each, axes=1) / self.weights.sum()
             pooled = softmax(mean, axis=1) if self.geometric else mean

@@ -21,7 +21,7 @@ def read_run(path):
         run = json.loads(file.read_text(encoding="utf-8"))
         return {"model": run["model"], "parameters": run["parameters"], "settings": dict(run["settings"])}
     except (OSError, ValueError, TypeError, KeyError):
-        raise RefusedError(f"{file} is damaged; move it away and give --data") from None
+        raise RefusedError(f"{file} is damaged; move it away (a member of an ensemble then needs --data)") from None
 
 
 def check_alike(one, other):
@@ -37,6 +37,13 @@ def check_alike(one, other):
             )
     if first.get("script_sha256") != second.get("script_sha256"):
         print(f"warning: the script was edited between {one} and {other}; they may differ in that too", file=sys.stderr)
+
+
+def refuse_changes(folder, was, settings):
+    """Refuse to go on with a finished run whose settings, {name: value} as run.json has them, were others."""
+    changes = [f"{name} was {was.get(name)}, is {value}" for name, value in settings.items() if was.get(name) != value]
+    if changes:
+        refuse(f"{folder} is finished, but {'; '.join(changes)}. Undo that, or give another --run NAME")
 
 
 def describe_computer():

@@ -35,6 +35,7 @@ def kept_predictions(path, model, data, hold_out, form=None):
                 kept |= {"form": Form.from_json(str(kept["form"])), "outputs": str(kept["outputs"])}
                 kept["parameters"] = int(kept["parameters"])
                 kept["size"] = tuple(kept["size"].tolist()) if "size" in kept else ()
+                kept |= {"data_sha256": str(kept["data_sha256"]), "hold_out": int(kept["hold_out"])}
             for part in PARTS:
                 outputs, labels = kept[f"{part}_probabilities"], kept[f"{part}_labels"]
                 if labels.shape != outputs.shape[:1] or not 0 <= labels.min() <= labels.max() < outputs.shape[1]:
@@ -43,7 +44,7 @@ def kept_predictions(path, model, data, hold_out, form=None):
             raise RefusedError(f"{file} is damaged; delete it, and it is made anew from the model") from None
         if own:
             kept["hold_out"] = read_run(path)["settings"].get("HOLD_OUT")
-        elif Path(kept["data"]).is_file() and file_hash(kept["data"]) != str(kept["data_sha256"]):
+        elif Path(kept["data"]).is_file() and file_hash(kept["data"]) != kept["data_sha256"]:
             continue
         if (
             kept["model"] == model

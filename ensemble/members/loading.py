@@ -1,7 +1,6 @@
 """The members of an ensemble, made of model files and of what is kept beside them."""
 
 import dataclasses
-import math
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,9 @@ def load_members(paths, data=None, hold_out=None, forms=None, skip_refused=False
     """Return the models as a list of Member, in the order given; refuse members that do not belong together.
 
     paths: two or more .h5 or .keras files; data, hold_out: what to predict, instead of the DATA and HOLD_OUT in
-    the run.json beside each model; forms: {path: Form}, where it is not that of the predictions kept, or else raw
-    pixels; skip_refused: leave out the models that are refused, each with its line on stderr, while two are left.
+    the run.json beside each model; forms: {path: Form}, of models that are fed and read in another way than when their
+    predictions were kept or, without those, than raw pixels and probabilities; skip_refused: leave out the models that
+    are refused, each with its line on stderr, while two are left.
     Models are loaded one at a time, and only where no predictions are kept.
 
     The probabilities are rounded to multiples of 2**-40, about 1e-12: float32 has no finer ones near a maximum.
@@ -65,7 +65,7 @@ def make_member(path, predictions, model, run):
         split=predictions["split"],
         predictions=parts,
         form=form.record(predictions["outputs"], probabilities.shape[1]),
-        hold_out=None if predictions["hold_out"] is None else int(predictions["hold_out"]),
+        hold_out=predictions["hold_out"],
     )
 
 
@@ -77,11 +77,11 @@ def find_predictions(path, data, hold_out, form):
         "data": run["settings"].get("DATA") if data is None else data,
         "hold_out": run["settings"].get("HOLD_OUT") if hold_out is None else hold_out,
     }
-    trained = run["settings"].get("HOLD_OUT", math.inf)
-    if hold_out is not None and hold_out > trained:
+    trained = run["settings"].get("HOLD_OUT")
+    if None not in (hold_out, trained) and hold_out != trained:
         raise RefusedError(
             f"{path} was trained with HOLD_OUT = {trained}: with --hold-out {hold_out}, validation would be on images "
-            "that it was trained on"
+            "that it was trained on; leave it out"
         )
     model = file_hash(path)
     kept = kept_predictions(path, model, **source, form=form)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ensemble.combining.metrics import score
+from ensemble.combining.metrics import merit, score
 from ensemble.combining.predictions import PARTS, Predictions
 from ensemble.common.command import RefusedError
 
@@ -78,11 +78,7 @@ def score_members(members):
     The best is the most accurate on validation, and of equally accurate ones the one of the least loss.
     """
     scores = [{part: score(member.predictions[part]) for part in PARTS} for member in members]
-    best = max(
-        range(len(members)),
-        key=lambda i: (scores[i]["validation"]["accuracy"], -scores[i]["validation"]["loss"]),
-    )
-    return scores, best
+    return scores, max(range(len(members)), key=lambda i: merit(scores[i]))
 
 
 def short_names(paths, taken=()):

@@ -1,6 +1,7 @@
 """How long models take."""
 
 import json
+import os
 import time
 
 import numpy as np
@@ -26,7 +27,8 @@ def seconds_per_thousand(members):
     seconds = []
     for member in members:
         file = member.path.with_name(f"{member.path.name}.seconds.json")
-        about = {"model": member.model, "device": describe_computer()}
+        about = {"model": member.model, "split": member.split, "form": member.form, "device": describe_computer()}
+        about["backend"] = os.environ.get("KERAS_BACKEND", "tensorflow")
         try:
             kept = json.loads(file.read_text(encoding="utf-8"))
             if kept | about != kept or not kept["seconds"] > 0:
@@ -52,19 +54,20 @@ def measure_seconds(member):
     import keras
 
     x = np.resize(images["test"][0], (1000, *images["test"][0].shape[1:]))  # fewer are repeated
-    form = Form.from_json(json.dumps(member.form or {}))
+    form = Form.of_record(member.form)
     model = load_model(member.path, form.output)
     rounds = []
     with usable(member.path):
         size = batch_for(model, member.path, x.shape[1:3], form)
-        x = model_inputs(model, member.path, x, form).astype(np.float32)
         batches = [x[start : start + size] for start in range(0, len(x), size)]
-        model.predict_on_batch(batches[0])
-        for _ in progress(range(ROUNDS), f"{member.path}: measuring its speed"):
-            started = time.perf_counter()
-            for batch in batches:
-                model.predict_on_batch(batch)
-            rounds.append(time.perf_counter() - started)
+        for number in progress(range(1 + ROUNDS), f"{member.path}: measuring its speed"):
+            seconds = 0.0
+            for batch in batches[:1] if number == 0 else batches:  # the first round warms up
+                inputs = model_inputs(model, member.path, batch, form).astype(np.float32)
+                started = time.perf_counter()
+                model.predict_on_batch(inputs)
+                seconds += time.perf_counter() - started
+            rounds.append(seconds)
     del model
     keras.backend.clear_session()
-    return float(np.median(rounds))
+    return float(np.median(rounds[1:]))

@@ -4,7 +4,6 @@ What export.py writes to a file. It has layers of Keras alone, and the operation
 """
 
 import functools
-import json
 import math
 import re
 
@@ -45,11 +44,6 @@ def operations(model):
         elif not isinstance(part, keras.Layer):
             found.add(type(part).__name__)
     return sorted(found)
-
-
-def form_of(member):
-    """Return how a member of a record is fed and read, as a Form."""
-    return Form.from_json(json.dumps(member.get("form", {})))
 
 
 def scale(x, factor, offset=0.0):
@@ -122,7 +116,7 @@ def add_member(pixels, model, member, name):
     """
     from keras import layers
 
-    path, form, x, copies = member["path"], form_of(member), pixels, Copies()
+    path, form, x, copies = member["path"], Form.of_record(member.get("form")), pixels, Copies()
     taken = taken_by(model, path)
     if form.size:
         cut = middle((None, *pixels.shape[1:]), form.size)
@@ -164,7 +158,7 @@ def read_outputs(x, copies, member, kind, as_logarithms):
         x = log_softmax(x) if as_logarithms else layers.Softmax(**EXACT)(x)
     elif as_logarithms:
         x = logarithms(x, copies, member["path"], set())
-    order = form_of(member).class_order
+    order = Form.of_record(member.get("form")).class_order
     return x if order in (None, tuple(range(x.shape[-1]))) else take(x, np.argsort(order))
 
 
@@ -217,8 +211,8 @@ def stack(logarithms, kernel, bias):
 def pool(outputs, rule):
     """Return the ensemble's probabilities as a Keras tensor, from the members', combined by a Rule.
 
-    Where it takes logarithms, so do the outputs give: Keras has no layer for them, so they are taken from the logits,
-    and stay logarithms.
+    If it takes logarithms, outputs are the logarithms of the members' probabilities: Keras has no layer for them, so
+    they come from the logits, and are kept as long as they can.
     """
     from keras import layers
 

@@ -39,6 +39,11 @@ class Form:
         fields = json.loads(text)
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
 
+    @classmethod
+    def of_record(cls, fields):
+        """Return the form of a member, from what `record` returned for it."""
+        return cls.from_json(json.dumps(fields or {}))
+
     def to_json(self):
         """Return the form as text: the first five fields, and the others where they are not as usual."""
         fields = dataclasses.asdict(self)
@@ -153,6 +158,12 @@ def taken_by(model, path):
     raise RefusedError(f"{path} takes inputs of shape {shape}; images of one or three channels are given")
 
 
+def refuse_any_size(taken, path):
+    """Refuse a model of images of any size, which has none to resize them to."""
+    if None in (taken.height, taken.width):
+        raise RefusedError(f"{path} takes images of any size; --resize is for models of a fixed one")
+
+
 def middle(shape, size):
     """Return the slices of height and width that cut black borders off images of this shape, (n, height, width, 3)."""
     starts = [(PADDED + 1 - own) // 2 if own < whole else 0 for own, whole in zip(size, shape[1:3], strict=True)]
@@ -167,8 +178,7 @@ def fit_images(model, path, images, form, original=None):
     taken, (height, width) = taken_by(model, path), images.shape[1:3]
     wanted = (taken.height or height, taken.width or width)
     if form.resize:
-        if None in (taken.height, taken.width):
-            raise RefusedError(f"{path} takes images of any size; --resize is for models of a fixed one")
+        refuse_any_size(taken, path)
         return dataclasses.replace(form, size=None)
     if taken.channels == 1 and (taken.height, taken.width) == (None, None) and original:
         wanted = original
@@ -187,6 +197,8 @@ def fit_images(model, path, images, form, original=None):
 def model_inputs(model, path, pixels, form):
     """Return uint8 images (n, height, width, 3) as a model takes them, of one channel or channels first if it does."""
     taken = taken_by(model, path)
+    if form.resize:
+        refuse_any_size(taken, path)
     if form.size:
         pixels = pixels[(slice(None), *middle(pixels.shape, form.size))]
     if form.resize and pixels.shape[1:3] != (taken.height, taken.width):

@@ -8,14 +8,14 @@ from matplotlib.figure import Figure
 from ensemble.combining.predictions import PARTS
 from ensemble.common.pictures import write_pictures
 from ensemble.members.member import score_members, short_names
-from ensemble.results.record import result_folder, write_result
+from ensemble.results.record import write_result
 
 
-def report(script, members, methods, out, seconds, settings=None, weights=None):
+def report(script, members, methods, folder, seconds, settings=None, weights=None):
     """Write the record and the picture of an ensemble, unless they are there, and print its table.
 
-    methods: {name: {"validation": {"accuracy": ...}, "test": ...}}; seconds: what they took; settings: more of
-    the command for the record, a dictionary; weights: one number a member.
+    methods: {name: {"validation": {"accuracy": ...}, "test": ...}}; folder: what result_folder returned; seconds: what
+    they took; settings: more of the command for the record, a dictionary; weights: one number a member.
     """
     scores, best = score_members(members)
     print_table(members, scores, methods, weights, best)
@@ -23,7 +23,6 @@ def report(script, members, methods, out, seconds, settings=None, weights=None):
     if weights is not None:
         rows = [row | {"weight": float(weight)} for row, weight in zip(scores, weights, strict=True)]
     record = {"methods": methods, **(settings or {}), "seconds": seconds}
-    folder = result_folder(script, members, out, settings or {})
     pictures = {"ensemble": draw(members, scores, methods, weights, best)}
     write_result(folder, script, members, rows, record, lambda folder: write_pictures(folder, pictures))
 

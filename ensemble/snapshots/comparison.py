@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ensemble.combining.likelihood import likelihood_weights
 from ensemble.combining.methods import WeightedMean, fixed, make_folds, weighted
-from ensemble.combining.metrics import score
+from ensemble.combining.metrics import merit, score
 from ensemble.combining.predictions import PARTS, Predictions
 from ensemble.combining.significance import gains_over
 from ensemble.combining.votes import soft_voting
@@ -41,7 +41,7 @@ def combine(snapshots, averages, folds):
     """Return the predictions of everything compared, {name: {"validation": Predictions, "test": ...}}, and weights.
 
     snapshots, averages: lists of Member, the averages of the last two snapshots, the last three and so on; folds: see
-    methods.py. The weights are {name: float64 (k,)} where they were learnt.
+    combining/methods.py. The weights are {name: float64 (k,)} where they were learnt.
     """
     outputs, weights = {"last snapshot": snapshots[-1].predictions}, {}
     for count, average in enumerate(averages, start=2):
@@ -71,13 +71,13 @@ def compare_snapshots(snapshots, averages, ema, alone):
     for name, gain in gains_over(right.pop("single run"), right).items():
         methods[name]["over_single_run"] = gain
 
-    def merit(name):
-        return methods[name]["validation"]["accuracy"], -methods[name]["validation"]["loss"]
+    def merit_of(name):
+        return merit(methods[name])
 
     return SnapshotComparison(
         rows=[{part: score(snapshot.predictions[part]) for part in PARTS} for snapshot in snapshots],
         methods=methods,
         weights=weights,
-        best=max(methods, key=merit),
-        best_by_way={way: max(names_by_number(way, len(snapshots)), key=merit) for way in (*WAYS, "SWA")},
+        best=max(methods, key=merit_of),
+        best_by_way={way: max(names_by_number(way, len(snapshots)), key=merit_of) for way in (*WAYS, "SWA")},
     )
