@@ -165,9 +165,36 @@ def test_validation_images_are_none_that_a_model_was_trained_on(models, tmp_path
     path.write_bytes((models / "raw.h5").read_bytes())
     settings = {"DATA": "digits", "HOLD_OUT": 100}
     (tmp_path / "run.json").write_text(json.dumps({"model": "", "parameters": 1, "settings": settings}))
-    with pytest.raises(RefusedError, match="trained with HOLD_OUT = 100"):
-        find_predictions(path, None, 101, None)
+    for other in (99, 101):  # of fewer images some are others
+        with pytest.raises(RefusedError, match="trained with HOLD_OUT = 100"):
+            find_predictions(path, None, other, None)
     assert find_predictions(path, None, 100, None)[2]["hold_out"] == 100
+
+
+@pytest.mark.parametrize("missing", ["data_sha256", "hold_out", "test_labels"])
+def test_kept_predictions_that_lack_something_are_damaged(models, tmp_path, missing):
+    path = tmp_path / "m.h5"
+    path.write_bytes((models / "raw.h5").read_bytes())
+    load_members([path, models / "raw.keras"], "digits", 100)
+    beside = tmp_path / "m.h5.predictions.npz"
+    with np.load(beside) as kept:
+        np.savez(beside, **{name: kept[name] for name in kept.files if name != missing})
+    with pytest.raises(RefusedError, match=r"m\.h5\.predictions\.npz is damaged; delete it"):
+        kept_predictions(path, file_hash(path), "digits", 100)
+
+
+def test_images_for_models_that_take_no_squares_and_for_those_of_any_size(tmp_path):
+    """The middle in the model's proportions, bilinear; and no size to resize to."""
+    import keras
+
+    image = Image.fromarray(np.random.default_rng(0).integers(256, size=(90, 100, 3), dtype=np.uint8))
+    middle = image.resize((50, 20), Image.Resampling.BILINEAR, (0, 25, 100, 65))
+    np.testing.assert_array_equal(predict.prepared(image, (50, 20), None), middle)
+    pixels = keras.Input((None, None, 3))
+    features = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(pixels))
+    keras.Model(pixels, keras.layers.Dense(2, "softmax")(features)).save(tmp_path / "any.keras")
+    with pytest.raises(RefusedError, match=r"any\.keras takes images of any size; --resize is"):
+        predict.predict(tmp_path / "any.keras", [image], Form(resize="bilinear"))
 
 
 def test_a_file_of_the_same_name_as_predictions_is_let_be(models, tmp_path):
@@ -536,13 +563,14 @@ def test_seconds_are_measured_once(models, monkeypatch, capsys):
     assert len(seconds) == 2 and all(0 < value < 60 for value in seconds)
     for name, member, value in zip(names, found, seconds, strict=True):
         kept = json.loads((models / f"{name}.seconds.json").read_text())
-        assert kept == {"model": member.model, "device": describe_computer(), "seconds": value}
+        about = {"model": member.model, "split": member.split, "form": member.form, "backend": "tensorflow"}
+        assert kept == about | {"device": describe_computer(), "seconds": value}
     measured = []
     monkeypatch.setattr(speed, "measure_seconds", lambda member: measured.append(member) or 7.5)
     assert seconds_per_thousand(found) == seconds and measured == []
     (models / "raw.keras.seconds.json").write_text("[]")
     assert seconds_per_thousand(found) == [seconds[0], 7.5] and measured == [found[1]]
-    found[0].model = "another"
+    found[0].split = "of larger images"
     assert seconds_per_thousand(found) == [7.5, 7.5]
     monkeypatch.undo()
     capsys.readouterr()

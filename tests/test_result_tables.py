@@ -51,10 +51,14 @@ def test_networks_table_has_the_best_run_on_validation_beside_the_figures_of_oth
     narrow = changed(good) | {"settings": settings | {"VERSION": 2, "BOTTLENECK": "yes", "DEPTH": 164}}
     deep = changed(bad, settings__DEPTH=164, validation__accuracy=0.99)  # from before BOTTLENECK, so without
     vgg = changed(good, script="3.VGG/vgg.py", settings__DEPTH=16)
+    tuned = changed(vgg, validation__accuracy=0.99) | {"settings": vgg["settings"] | {"WEIGHTS": "imagenet"}}
+    limited = changed(good, validation__accuracy=0.99) | {"settings": good["settings"] | {"LIMIT": 2000}}
     records = {"good": good, "bad": bad, "other": other, "hundred": hundred, "narrow": narrow, "deep": deep, "vgg": vgg}
+    records |= {"tuned": tuned, "limited": limited}
     root = write_tree(tmp_path, records, {"README.md": f"<!-- results: networks -->\n{END}\n"})
     run("tools/results.py", root, "--fix")
     rows = {row["Network"]: row for row in rows_of((root / "README.md").read_text())}
+    assert rows["VGG-16"]["Record"] == "[vgg](results/vgg.json)"
     row = rows["ResNet-20, pre-activation"]
     assert row["Ours %"] == "80.00" and row["Record"] == "[good](results/good.json)"
     assert row["Ancestor %"].startswith("91.82 (") and row["Paper %"] == ""
