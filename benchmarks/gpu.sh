@@ -32,7 +32,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 results=$work/gpu_results
 mkdir "$results"
-ln -s "$root"/[1-8].* "$root/benchmarks" "$work" # so that commands read as they do in the README
+ln -s "$root"/[0-9]*.* "$root/benchmarks" "$work" # so that commands read as they do in the README
 cd "$work" || exit 2
 export KERAS_BACKEND=jax PYTHONUNBUFFERED=1
 export JAX_COMPILATION_CACHE_DIR=$work/compiled # a network is compiled once, not by each process again

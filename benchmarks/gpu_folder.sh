@@ -21,7 +21,7 @@ unfinished=$(realpath --canonicalize-missing "$folder.unfinished")
 rm -rf "$unfinished"
 mkdir -p "$unfinished"
 trap 'rm -rf "$unfinished"' EXIT
-(cd "$root" && cp --parents [1-8].*/*.py benchmarks/*.py benchmarks/*.sh ensemble/*.py ensemble/*/*.py "$unfinished")
+(cd "$root" && cp --parents [0-9]*.*/*.py benchmarks/*.py benchmarks/*.sh ensemble/*.py ensemble/*/*.py "$unfinished")
 cp "$images" "$unfinished/images.tar.xz"
 git -C "$root" describe --always --dirty --abbrev=40 --exclude '*' > "$unfinished/commit" 2> /dev/null ||
     echo unknown > "$unfinished/commit"

@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the pac
 
 from ensemble.common.command import new_parser, run_command
 from ensemble.common.records import describe_computer
-from ensemble.common.scripts import ROOT, import_script
+from ensemble.common.scripts import import_script, training_scripts
 
 BATCH_SIZE, CLASSES, ROUNDS = 128, 10, 5
 COLOUR = np.zeros(3, np.uint8)  # of holes
@@ -109,7 +109,7 @@ def print_speeds(seconds, with_steps):
     rows = {("ImageDataGenerator", "flip, shift, constant"): legacy.flow(x, y, BATCH_SIZE)}
     for augmentation, kind in itertools.product(AUGMENTATIONS, (TF_DATA, DIRECT, FED)):
         rows[kind, augmentation] = pipeline(kind, augmentation, x, y)
-    for path in sorted(ROOT.glob("[1-8].*/*.py")) if with_steps else []:
+    for path in training_scripts() if with_steps else []:
         rows["training steps alone", path.name] = steps(import_script(path), x, y)
     rates = {row: [] for row in rows}
     for number in range(ROUNDS):

@@ -34,7 +34,7 @@ from ensemble.combining.methods import refuse_small_classes
 from ensemble.common.command import new_parser, refuse, refusing, run_command
 from ensemble.common.pictures import write_pictures
 from ensemble.common.records import check_alike, read_run, refuse_changes
-from ensemble.common.scripts import ROOT, import_script
+from ensemble.common.scripts import ROOT, import_script, training_scripts
 from ensemble.members.loading import load_members
 from ensemble.results.record import result_folder, write_result
 from ensemble.snapshots.averages import save_average, snapshots_of
@@ -85,7 +85,7 @@ def read_own_settings(arguments):
 
 def find_script(architecture):
     """Return the path of the training script of this name, or of this path from here or the root; or refuse it."""
-    scripts = {path.stem: path for path in sorted(ROOT.glob("[1-8].*/*.py"))}
+    scripts = {path.stem: path for path in training_scripts()}
     for name, path in scripts.items():
         if architecture == name or path in (Path(architecture).resolve(), (ROOT / architecture).resolve()):
             return path

@@ -16,9 +16,11 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import keras
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # where the packages stand
-SCRIPTS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("[1-8].*/*.py"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
+
+from ensemble.common.scripts import ROOT, training_scripts
+
+SCRIPTS = [str(path.relative_to(ROOT)) for path in training_scripts()]
 assert SCRIPTS == [  # a script that is not found is not tested
     "1.LeNet/lenet.py",
     "2.NIN/nin.py",
@@ -31,10 +33,15 @@ assert SCRIPTS == [  # a script that is not found is not tested
 ]
 
 
-AT_START = dict(os.environ)
+AT_START = {}  # the environment
 PRELOADED = ("tensorflow", "keras", "pandas", "h5py", "matplotlib.figure", "scipy.optimize", "sklearn.datasets")
 FORKSERVER = multiprocessing.get_context("forkserver")
 FORKSERVER.set_forkserver_preload(list(PRELOADED))  # once, instead of ten seconds in every run of a script
+
+
+def pytest_collection_finish():
+    """Keep the environment as it is when all files of tests are imported, which may set some of it."""
+    AT_START.update(os.environ)
 
 
 def as_main(command, cwd, files):

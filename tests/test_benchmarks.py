@@ -8,6 +8,7 @@ import pytest
 from conftest import ROOT, load_script, run_script
 
 from benchmarks import input_pipeline, stopwatch, tf_data_pipeline, train_in_keras, training
+from ensemble.common.scripts import training_scripts
 
 
 def test_a_row_has_every_way_and_an_empty_column_where_torch_is_missing(tmp_path):
@@ -48,7 +49,7 @@ def test_a_folder_without_scripts_is_no_older_checkout(refused, tmp_path):
 
 
 def test_every_script_is_measured():
-    scripts = {str(path.relative_to(ROOT)) for path in ROOT.glob("[1-8].*/*.py")}
+    scripts = {str(path.relative_to(ROOT)) for path in training_scripts()}
     assert {command.split()[0] for command in training.NETWORKS.values()} == scripts and len(scripts) == 8
 
 

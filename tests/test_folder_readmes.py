@@ -5,10 +5,11 @@ import re
 import pytest
 from conftest import ROOT, SCRIPTS
 
+from ensemble.common.scripts import training_scripts
 from tools.block_pictures import PICTURES
 from tools.networks import BUILT
 
-FOLDERS = sorted(path.parent.name for path in ROOT.glob("[1-8].*/README.md"))
+FOLDERS = [path.parent.name for path in training_scripts()]
 
 
 def test_every_folder_of_a_script_has_its_readme_variants_and_picture():

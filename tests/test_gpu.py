@@ -16,6 +16,7 @@ from conftest import ROOT, load_script
 from PIL import Image
 
 from benchmarks import check_resume, gpu_speed, gpu_table, train_in_keras
+from ensemble.common.scripts import training_scripts
 
 
 def write_archive(path, classes=("deer", "bird"), images=5):
@@ -94,7 +95,7 @@ def test_the_folder_has_all_that_the_run_needs_and_at_most_64_mib(pip, tmp_path)
     assert done.returncode == 0 and done.stderr == ""
     folder = tmp_path / "folder"
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    scripts = {str(path.relative_to(ROOT)) for path in ROOT.glob("[1-8].*/*.py")}
+    scripts = {str(path.relative_to(ROOT)) for path in training_scripts()}
     assert len(scripts) == 8 and scripts < files
     assert {"benchmarks/gpu.sh", "benchmarks/gpu_speed.py", "ensemble/common/command.py", "commit"} < files
     wheels = {name.split("/")[1].split("=")[0].removesuffix(".whl") for name in files if name.startswith("wheels/")}

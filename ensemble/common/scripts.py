@@ -9,6 +9,11 @@ from ensemble.common.command import RefusedError
 ROOT = Path(__file__).resolve().parents[2]  # of the collection
 
 
+def training_scripts():
+    """Return the paths of the training scripts, in the order of their folders' numbers."""
+    return sorted(ROOT.glob("[0-9]*.*/*.py"), key=lambda path: int(path.parent.name.split(".")[0]))
+
+
 def import_script(path):
     """Return a training script as a module, afresh; importing it imports Keras and its backend, quietly.
 
