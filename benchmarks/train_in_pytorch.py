@@ -83,6 +83,19 @@ def vgg_19():
     return nn.Sequential(*layers, nn.Linear(4096, 10))
 
 
+def alexnet():
+    layers, channels = [], 3
+    plan = (96, 5, 1, True), (256, 5, 2, True), (384, 3, 1, False), (384, 3, 2, False), (256, 3, 2, True)
+    for filters, size, groups, pooled in plan:
+        layers += normalised(convolution(channels, filters, size, groups=groups))
+        layers += [nn.MaxPool2d(3, 2)] if pooled else []
+        channels = filters
+    layers.append(nn.Flatten())
+    for inputs in (3 * 3 * 256, 4096):
+        layers += [*normalised(nn.Linear(inputs, 4096, bias=False)), nn.Dropout(0.5)]
+    return nn.Sequential(*layers, nn.Linear(4096, 10))
+
+
 class PreActivationBlock(nn.Module):
     def __init__(self, channels, filters, stride):
         super().__init__()
@@ -186,6 +199,7 @@ NETWORKS = {
     "DenseNet-40-12": lambda: densenet(12),
     "DenseNet-BC-100-12": lambda: densenet(16, bottleneck=True),
     "SE-ResNeXt-29-4x64d": lambda: resnext_29(4, 64, recalibrated=True),
+    "AlexNet": alexnet,
 }
 
 

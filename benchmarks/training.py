@@ -51,6 +51,7 @@ NETWORKS = {
     "DenseNet-40-12": "7.DenseNet/densenet.py --depth 40 --bottleneck no --compression 1",
     "DenseNet-BC-100-12": "7.DenseNet/densenet.py",
     "SE-ResNeXt-29-4x64d": "8.SENet/senet.py",
+    "AlexNet": "9.AlexNet/alexnet.py",
 }
 WAYS = ("ours", "ancestor", "pytorch")
 PRECISIONS = ("mixed_bfloat16", "float32")  # of ours

@@ -30,6 +30,7 @@ assert SCRIPTS == [  # a script that is not found is not tested
     "6.ResNeXt/resnext.py",
     "7.DenseNet/densenet.py",
     "8.SENet/senet.py",
+    "9.AlexNet/alexnet.py",
 ]
 
 

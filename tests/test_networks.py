@@ -35,6 +35,8 @@ SMALL = {
     "densenet-bc": ("7.DenseNet/densenet.py", {"DEPTH": 16, "GROWTH_RATE": 6}),
     "senet-resnext": ("8.SENet/senet.py", {"CARDINALITY": 4, "GROUP_WIDTH": 4}),
     "senet-resnet": ("8.SENet/senet.py", {"BASE": "resnet", "DEPTH": 8, "REDUCTION": 4}),
+    "alexnet": ("9.AlexNet/alexnet.py", {"DROPOUT": 0.0}),
+    "alexnet-plain": ("9.AlexNet/alexnet.py", {"DROPOUT": 0.0, "NORMALISATION": "none", "GROUPS": 1}),
 }
 assert sorted({script for script, _ in SMALL.values()}) == SCRIPTS  # a network that is left out is not tested
 
@@ -95,6 +97,15 @@ def vgg(depth, classes=10):
     weights = sum(9 * before * filters + filters for before, filters in zip([3, *plan], plan, strict=False))
     weights += 512 * 4096 + 4096 + 4096 * 4096 + 4096 + 4096 * classes + classes  # 32x32 pixels, halved five times
     return parameters(weights, sum(plan) + 2 * 4096)
+
+
+def alexnet(groups, normalised, classes=10, size=3, first=5):
+    """size: height and width that the dense layers are given; first: those of the first filters."""
+    kernels = first * first * 3 * 96 + 25 * (96 // groups) * 256
+    kernels += 9 * 256 * 384 + 9 * (384 // groups) * 384 + 9 * (384 // groups) * 256
+    kernels += size * size * 256 * 4096 + 4096 * 4096 + 4096 * classes
+    hidden = 96 + 256 + 384 + 384 + 256 + 4096 + 4096
+    return parameters(kernels + classes + (0 if normalised else hidden), hidden if normalised else 0)
 
 
 def quick_vgg(classes=10):
@@ -175,7 +186,7 @@ def senet_case(depth, bottleneck=False):
     return "8.SENet/senet.py", settings, 10, resnet(depth, 2, bottleneck, reduction=16)
 
 
-WIDE, NEXT = "5.WideResNet/wide_resnet.py", "6.ResNeXt/resnext.py"
+WIDE, NEXT, ALEX = "5.WideResNet/wide_resnet.py", "6.ResNeXt/resnext.py", "9.AlexNet/alexnet.py"
 VARIANTS = {
     "NIN": ("2.NIN/nin.py", {"BATCH_NORMALISATION": "no"}, 10, nin(False)),
     "NIN with batch normalisation": ("2.NIN/nin.py", {"BATCH_NORMALISATION": "yes"}, 10, nin(True)),
@@ -206,6 +217,9 @@ VARIANTS = {
     "SE-ResNeXt-29 4x64d": ("8.SENet/senet.py", {"BASE": "resnext"}, 10, resnext(4, 64, reduction=16)),
     "SE-ResNet-110": senet_case(110),
     "SE-ResNet-164": senet_case(164, bottleneck=True),
+    "AlexNet": (ALEX, {"NORMALISATION": "none"}, 10, alexnet(2, False)),
+    "AlexNet in one group": (ALEX, {"NORMALISATION": "none", "GROUPS": 1}, 10, alexnet(1, False)),
+    "AlexNet with batch normalisation": (ALEX, {}, 10, alexnet(2, True)),
 }
 
 
@@ -214,6 +228,33 @@ def test_a_network_has_the_parameters_of_its_formula(name):
     script, settings, classes, expected = VARIANTS[name]
     model = build(script, classes, **settings)
     assert (model.count_params(), sum(int(np.prod(w.shape)) for w in model.trainable_weights)) == expected
+
+
+@pytest.mark.parametrize(("groups", "parameters"), [(2, 60_965_224), (1, 62_378_344)])
+def test_alexnet_has_the_parameters_of_imagenets_size(groups, parameters):
+    """1,000 classes and 227x227 pixels, of which 55x55, 27x27, 13x13 and at last 6x6 are left."""
+    model = build(ALEX, classes=1000, size=227, GROUPS=groups, NORMALISATION="none")
+    assert model.count_params() == parameters == alexnet(groups, False, classes=1000, size=6, first=11)[0]
+    sizes = [layer.output.shape[1] for layer in of_kind(model, keras.layers.Conv2D)]
+    assert sizes == [55, 27, 13, 13, 13]
+
+
+def test_alexnet_keeps_the_resolution_of_small_images():
+    """Height and width that its first convolution makes of images, and those that the dense layers are given."""
+    expected = {
+        28: (28, 2),
+        32: (32, 3),
+        63: (63, 6),
+        64: (32, 3),
+        128: (64, 7),
+        199: (100, 11),
+        200: (48, 5),
+        227: (55, 6),
+    }
+    for size, sizes in expected.items():
+        model = build(ALEX, size=size)
+        first, last = of_kind(model, keras.layers.Conv2D)[0], of_kind(model, keras.layers.MaxPooling2D)[-1]
+        assert (first.output.shape[1], last.output.shape[1]) == sizes
 
 
 def test_networks_have_about_the_parameters_of_their_papers():

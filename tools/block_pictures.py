@@ -1,110 +1,23 @@
 """Draw the block that each network is built of, block.png in each script's folder.
 
-    python tools/block_pictures.py           # all eight, in this repository
+    python tools/block_pictures.py           # all, in this repository
     python tools/block_pictures.py FOLDER    # in another tree, in the folders that stand there
 
 A picture is 8 inches wide, drawn in inches from its lower left corner. Data flow down or to the right.
 """
 
 import hashlib
-import re
 import sys
 from pathlib import Path
-
-from matplotlib.figure import Figure
-from matplotlib.patches import Circle, FancyBboxPatch, Rectangle
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
 from ensemble.common.command import new_parser, refuse, run_command
 from ensemble.common.files import written_whole
 from ensemble.common.scripts import ROOT
+from tools.picture import DEPTHS, Picture
 
-COLOURS = {
-    "data": "#eceff1",
-    "convolution": "#bbdefb",
-    "normalisation": "#dcedc8",
-    "pooling": "#ffe0b2",
-    "dense": "#d1c4e9",
-    "dropout": "#f8bbd0",
-    "sign": "#ffffff",
-}
-DEPTHS = {  # of VGG
-    "every depth": "#90caf9",
-    "VGG-13 and deeper": "#bbdefb",
-    "VGG-16 and VGG-19": "#e3f2fd",
-    "VGG-19 alone": "#ffffff",
-}
-LINE = "#37474f"
 NORMALISED_RELU = "batch norm., ReLU"
-
-
-class Picture:
-    """A figure with boxes, signs, arrows and notes; all places in inches, given by their middle."""
-
-    def __init__(self, title, height):
-        self.figure = Figure(figsize=(8, height), facecolor="white")
-        self.axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, 8), ylim=(0, height))
-        self.axes.set_axis_off()
-        self.note(4, height - 0.25, title, size=13, weight="bold")
-
-    def note(self, x, y, text, size=9, align="center", weight="normal"):
-        text = re.sub(r"(?<=[\dkHW])x(?=[\dkWC])", "\N{MULTIPLICATION SIGN}", text)
-        self.axes.text(x, y, text, fontsize=size, ha=align, va="center", color=LINE, weight=weight, linespacing=1.25)
-
-    def heading(self, x, y, text, align="center"):
-        self.note(x, y, text, 10.5, align, weight="bold")
-
-    def box(self, x, y, text, kind, width=1.9, height=0.36, size=9.5):
-        corner = (x - width / 2, y - height / 2)
-        style = {"facecolor": {**COLOURS, **DEPTHS}[kind], "edgecolor": LINE, "linewidth": 1}
-        rounded = "round,pad=0,rounding_size=0.06"
-        self.axes.add_patch(FancyBboxPatch(corner, width, height, boxstyle=rounded, **style))
-        self.note(x, y, text, size)
-
-    def block(self, x, y, width, height, kind):
-        """A plain rectangle, which stands for numbers rather than for a layer; x and y are its lower left corner."""
-        style = {"facecolor": COLOURS[kind], "edgecolor": LINE, "linewidth": 0.8}
-        self.axes.add_patch(Rectangle((x, y), width, height, **style))
-
-    def sign(self, x, y, text):
-        style = {"facecolor": COLOURS["sign"], "edgecolor": LINE, "linewidth": 1}
-        self.axes.add_patch(Circle((x, y), 0.15, **style))
-        self.note(x, y, text, size=13)
-
-    def arrow(self, *points, dashed=False, head=True):
-        """A line through the points, with its head at the last."""
-        style = {"color": LINE, "linewidth": 1.1, "linestyle": "--" if dashed else "-"}
-        line = points[:-1] if head else points
-        if len(line) > 1:
-            self.axes.plot(*zip(*line, strict=True), **style)
-        if head:
-            tip = {"arrowstyle": "-|>,head_width=0.18,head_length=0.35", "shrinkA": 0, "shrinkB": 0, **style}
-            self.axes.annotate("", points[-1], points[-2], arrowprops=tip)
-
-    def column(self, x, top, items, width=1.9, step=0.56, last=True):
-        """Boxes one below the other, the first at height `top`, joined by arrows; "+" is a sign. Return their heights.
-
-        items: (text, kind); an arrow leads into the first, and out of the last if `last`.
-        """
-        heights = [top - number * step for number in range(len(items))]
-        halves = [0.15 if kind == "sign" else 0.18 for _, kind in items]
-        above = top + step
-        for (text, kind), y, half in zip(items, heights, halves, strict=True):
-            self.arrow((x, above), (x, y + half))
-            self.sign(x, y, text) if kind == "sign" else self.box(x, y, text, kind, width)
-            above = y - half
-        if last:
-            self.arrow((x, above), (x, above - 0.3))
-        return heights
-
-    def row(self, left, y, items, width=1.65, step=1.9):
-        """Boxes one beside the other, the first from `left` on, joined by arrows. items: (text, kind)."""
-        for number, (text, kind) in enumerate(items):
-            x = left + width / 2 + number * step
-            self.box(x, y, text, kind, width)
-            if number > 0:
-                self.arrow((x + width / 2 - step, y), (x - width / 2, y))
 
 
 def lenet():
@@ -330,6 +243,44 @@ def senet():
     return picture.figure
 
 
+def alexnet():
+    picture = Picture("AlexNet: two groups, on an image of 32x32 pixels", 4.3)
+    stages = [
+        (1.0, "32x32", ["5x5, 96"]),
+        (3.0, "15x15", [("5x5, 128", "5x5, 128")]),
+        (5.1, "7x7", ["3x3, 384", ("3x3, 192", "3x3, 192"), ("3x3, 128", "3x3, 128")]),
+    ]
+    for x, size, convolutions in stages:
+        picture.heading(x, 3.6, size)
+        for place, filters in enumerate(convolutions):
+            y = 3.05 - 0.55 * place
+            halves = (
+                [(x, filters, 1.75)] if isinstance(filters, str) else [(x - 0.45, filters[0]), (x + 0.45, filters[1])]
+            )
+            for middle, text, *width in halves:
+                picture.box(middle, y, text, "convolution", *(width or [0.85]))
+                if place > 0:
+                    picture.arrow((middle, y + 0.37), (middle, y + 0.18))
+                if place == len(convolutions) - 1:
+                    picture.arrow((middle, y - 0.18), (middle, 1.28))
+        picture.box(x, 1.1, "3x3 max pool, stride 2", "pooling", width=1.75)
+    for x, following, entries in ((1.0, 3.0, (2.55, 3.45)), (3.0, 5.1, (5.1,)), (5.1, 7.2, (7.2,))):
+        between = (x + following) / 2
+        for entry in entries:
+            picture.arrow((x + 0.875, 1.1), (between, 1.1), (between, 3.38), (entry, 3.38), (entry, 3.23))
+    picture.heading(7.2, 3.6, "dense")
+    for place, text in enumerate(("4096", "4096", "classes")):
+        picture.box(7.2, 3.05 - 0.55 * place, text, "dense", width=0.95)
+        picture.arrow((7.2, 2.87 - 0.55 * place), (7.2, 2.68 - 0.55 * place))
+    picture.box(7.2, 1.4, "softmax", "dense", width=0.95)
+    text = (
+        "Each half of a split convolution sees half of the channels, as on the paper's two GPUs. Batch normalisation, "
+        "if any,\nand ReLU follow each convolution and dense layer of 4096 units, and dropout each such dense layer."
+    )
+    picture.note(4, 0.45, text)
+    return picture.figure
+
+
 PICTURES = {
     "1.LeNet": lenet,
     "2.NIN": nin,
@@ -339,12 +290,15 @@ PICTURES = {
     "6.ResNeXt": resnext,
     "7.DenseNet": densenet,
     "8.SENet": senet,
+    "9.AlexNet": alexnet,
 }
 
 
 def version():
-    """Return this tool's name and hash, by which a picture tells what drew it."""
-    return f"tools/block_pictures.py, sha256 {hashlib.sha256(Path(__file__).read_bytes()).hexdigest()}"
+    """Return this tool's name and the hash of its two files, by which a picture tells what drew it."""
+    here = Path(__file__)
+    text = here.read_bytes() + here.with_name("picture.py").read_bytes()
+    return f"tools/block_pictures.py, sha256 {hashlib.sha256(text).hexdigest()}"
 
 
 def main():

@@ -31,6 +31,7 @@ WIDE = "5.WideResNet/wide_resnet.py"
 RESNEXT = "6.ResNeXt/resnext.py"
 DENSENET = "7.DenseNet/densenet.py"
 SENET = "8.SENet/senet.py"
+ALEXNET = "9.AlexNet/alexnet.py"
 
 ORIGINAL = {"VERSION": 1, "BOTTLENECK": "no"}
 PRE_ACTIVATION = {"VERSION": 2, "BOTTLENECK": "no"}
@@ -92,6 +93,9 @@ OTHERS = [
     Network("SE-ResNet-110", SENET, {**SE_RESNET, "DEPTH": 110}, "5.21", OF_SENET),
     Network("SE-ResNet-164, bottlenecks", SENET, {**SE_BOTTLENECKS, "DEPTH": 164}, "4.39", OF_SENET),
     Network("SE-ResNeXt-29 4x64d", SENET, SE_RESNEXT, ancestor="95.60"),
+    Network("AlexNet", ALEXNET, {"GROUPS": 2, "NORMALISATION": "none"}),
+    Network("AlexNet in one group", ALEXNET, {"GROUPS": 1, "NORMALISATION": "none"}),
+    Network("AlexNet with batch normalisation", ALEXNET, {"GROUPS": 2, "NORMALISATION": "batch"}),
 ]
 BUILT = [Network("LeNet-5", LENET, {}), *OTHERS]  # each network once
 TRAINED = [*LENET_BY_RECIPE, *OTHERS]
