@@ -339,7 +339,7 @@ def test_a_single_run_in_another_precision_is_not_compared_with_the_cycles(finis
 
 
 BAD = [
-    (("--architecture", "alexnet"), "ARCHITECTURE = 'alexnet' is no training script"),
+    (("--architecture", "perceptron"), "ARCHITECTURE = 'perceptron' is no training script"),
     (("--cycles", 1), "CYCLES = 1 is not from 2 to 1000000"),
     (("--cycles", 3, "--epochs", 7), "EPOCHS = 7 is no multiple of CYCLES = 3"),
     (("--epochs", "ten"), "EPOCHS = 'ten' is not of the kind int"),
