@@ -147,6 +147,8 @@ def read_options():
             refuse(f"--out {out}: its name must end in {', '.join(LIMITS)}")
         if out.exists():
             refuse(f"{out} exists and stays as it is; give another --out")
+    if len(set(options.out)) < len(options.out):
+        refuse(f"--out names {options.out[0]} or another file twice; give each once")
     return options
 
 

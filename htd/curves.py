@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-from ensemble.common.command import run_command
+from ensemble.common.command import new_parser, run_command
 from ensemble.common.files import written_whole
 from htd.runs import read_script, settings_of, step_rates
 
@@ -53,6 +53,7 @@ def draw(script):
 
 
 def main():
+    new_parser(__doc__).parse_args()
     with written_whole(Path(__file__).with_name("curves.png")) as path:
         draw(read_script("4.ResNet/resnet.py")).savefig(path, dpi=100)
     print("htd/curves.png is drawn")

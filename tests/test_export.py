@@ -256,6 +256,32 @@ def test_a_graph_with_a_shared_layer_a_model_of_two_inputs_and_operations(digits
     np.testing.assert_allclose(found, powers / powers.sum(axis=1, keepdims=True), rtol=0, atol=1e-6)
 
 
+def test_layers_whose_names_would_meet(digits, tmp_path, monkeypatch):
+    """A layer of a model inside and one beside it, and one named as what feeds a member here."""
+    import keras
+    from keras import layers
+
+    pixels, inner_pixels = keras.Input((32, 32, 3)), keras.Input((32, 32, 3))
+    x = layers.Flatten()(layers.AveragePooling2D(8)(inner_pixels))
+    body = keras.Model(inner_pixels, layers.Dense(8, name="dense")(x), name="body")
+    x = layers.Dense(8, name="body_dense")(body(layers.Rescaling(1.0, name="scale")(pixels)))
+    keras.Model(pixels, layers.Dense(10, "softmax")(x)).save(tmp_path / "a.keras")
+    form = {
+        "scale": 1 / 255,
+        "mean": [0.0] * 3,
+        "std": [1.0] * 3,
+        "class_order": [*range(10)],
+        "outputs": "probabilities",
+    }
+    record = write_record(tmp_path, [(tmp_path / "a.keras", {"form": form})], {"soft voting": {}})
+    call(monkeypatch, record, "--out", tmp_path / "ensemble.keras")
+    own = keras.models.load_model(tmp_path / "a.keras").predict(digits / np.float32(255), verbose=0)
+    np.testing.assert_allclose(predict_file(tmp_path / "ensemble.keras", digits), own, rtol=0, atol=1e-6)
+    with pytest.raises(SystemExit):
+        call(monkeypatch, record, "--out", tmp_path / "b.keras", tmp_path / "b.keras")
+    assert not (tmp_path / "b.keras").exists()
+
+
 def test_without_a_temperature(models, digits, tmp_path, monkeypatch, capsys):
     """One file twice, a weight of 0, logits found out, an end that is no softmax, and one channel."""
     names = ("grouped.h5", "grouped.h5", "logits.h5", "no_softmax_at_its_end.keras", "softmax_layer.h5", "grey.h5")

@@ -131,7 +131,7 @@ def test_a_run_without_images_or_over_other_results_is_refused(tmp_path):
 def test_what_cannot_be_measured_or_tabled_is_refused(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     for module, arguments, told in (
-        (gpu_speed, ["images.npz", "measurements.jsonl", "4", "Perceptron:jax"], "Perceptron:jax: give NETWORK:WAY, of"),
+        (gpu_speed, ["images.npz", "measurements.jsonl", "4", "None:jax"], "None:jax: give NETWORK:WAY, of"),
         (gpu_speed, ["images.npz", "measurements.jsonl", "4", "LeNet"], "LeNet: give NETWORK:WAY, of LeNet"),
         (gpu_table, [str(tmp_path)], "give the folder that gpu_results.tar.gz unpacks to"),
     ):

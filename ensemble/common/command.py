@@ -14,12 +14,12 @@ class RefusedError(Exception):
 
 
 class LeftPipe(io.FileIO):
-    """A pipe whose reader may go away: what is written after that is lost, and the writer goes on."""
+    """A pipe whose reader may go away, or a file whose disk may be full: what is written then is lost, and no fault."""
 
     def write(self, data):
         try:
             return super().write(data)
-        except BrokenPipeError:
+        except OSError:
             return len(data)
 
 
@@ -51,8 +51,9 @@ def refusing(skip):
 def run_command(main, goes_on=""):
     """Run a command's main(); a refusal or a fault of the disk is one line and status 2, Ctrl-C status 130.
 
-    Where the reader of its words goes away, as with `| head`, the command still finishes its work. goes_on: what giving
-    the command again does after an interruption, such as "the same command goes on from the last finished epoch".
+    Where the reader of its words goes away, as with `| head`, or their disk is full, it still finishes its work.
+    goes_on: what giving the command again does after an interruption, such as "the same command goes on from the last
+    finished epoch".
     """
     if sys.stdout is not None:
         pipe = io.BufferedWriter(LeftPipe(os.dup(sys.stdout.fileno()), "w"))

@@ -10,6 +10,9 @@ from ensemble.model_files.form_options import add_form_options
 def result_path(text):
     """Return the path of a folder for a result: a new or empty one, or one that has a result already."""
     folder = Path(text)
+    for parent in folder.parents:
+        if parent.exists() and not parent.is_dir():
+            raise argparse.ArgumentTypeError(f"{parent} is a file; give a folder")
     if folder.exists() and not (folder / "ensemble.json").exists() and (folder.is_file() or any(folder.iterdir())):
         raise argparse.ArgumentTypeError(f"{folder} holds other files, which stay as they are; give a new folder")
     return folder

@@ -86,7 +86,7 @@ def logarithms(output, copies, path, cut):
     if isinstance(last, keras.layers.Average):
         terms = [logarithms(each, copies, path, cut) for each in inputs]
         return scale(functools.reduce(log_of_sum, terms), 1.0, -math.log(len(terms)))
-    if isinstance(last, keras.layers.Softmax):
+    if type(last).__name__ == "Softmax":  # Keras' layer or its operation
         return log_softmax(inputs[0])
     if getattr(last, "activation", None) is keras.activations.softmax:
         last.activation = keras.activations.linear
@@ -113,6 +113,7 @@ def add_member(pixels, model, member, name):
     """Return a member's outputs as a Keras tensor made from that of the pixels, and the Copies of its layers.
 
     Its layers have names that begin with `name`: those that Keras gives start anew with every model that is loaded.
+    What feeds them has names that begin with feed_.
     """
     from keras import layers
 
@@ -121,20 +122,20 @@ def add_member(pixels, model, member, name):
     if form.size:
         cut = middle((None, *pixels.shape[1:]), form.size)
         borders = [(own.start, whole - own.stop) for own, whole in zip(cut, pixels.shape[1:3], strict=True)]
-        x = layers.Cropping2D(borders, name=f"{name}_middle")(x)
+        x = layers.Cropping2D(borders, name=f"feed_{name}_middle")(x)
     if form.resize and x.shape[1:3] != (taken.height, taken.width):
-        x = layers.Resizing(taken.height, taken.width, form.resize, name=f"{name}_size")(x)
+        x = layers.Resizing(taken.height, taken.width, form.resize, name=f"feed_{name}_size")(x)
     if form.scale != Form.scale:
-        x = layers.Rescaling(form.scale, name=f"{name}_scale")(x)
+        x = layers.Rescaling(form.scale, name=f"feed_{name}_scale")(x)
     if (form.mean, form.std) != (Form.mean, Form.std):
         variance = np.array(form.std, np.float32).astype(np.float64) ** 2  # whose root is exactly std again
-        x = layers.Normalization(mean=form.mean, variance=variance.tolist(), name=f"{name}_colours")(x)
+        x = layers.Normalization(mean=form.mean, variance=variance.tolist(), name=f"feed_{name}_colours")(x)
     if form.channels == "bgr":
-        x = take(x, [2, 1, 0], f"{name}_bgr")
+        x = take(x, [2, 1, 0], f"feed_{name}_bgr")
     if taken.channels == 1:
-        x = take(x, [0], f"{name}_one_channel")
+        x = take(x, [0], f"feed_{name}_one_channel")
     if taken.first:
-        x = layers.Permute((3, 1, 2), name=f"{name}_channels_first")(x)
+        x = layers.Permute((3, 1, 2), name=f"feed_{name}_channels_first")(x)
     (x,) = copies.run(model, [x], name)
     for layer, copy in copies.layers.values():
         if getattr(layer, "weights", ()):  # an operation has none

@@ -39,7 +39,7 @@ class Copies:
     """
 
     def __init__(self):
-        self.layers, self.calls = {}, {}
+        self.layers, self.calls, self.names = {}, {}, set()
 
     def run(self, model, inputs, name):
         """Return the outputs, a list of Keras tensors, of copies of a model's layers on a list of inputs.
@@ -76,8 +76,11 @@ class Copies:
         if isinstance(part, keras.Model):
             return self.run(part, inputs, f"{name}_{part.name}")
         if id(part) not in self.layers:
-            config = part.get_config() | {"name": f"{name}_{part.name}"}
-            self.layers[id(part)] = part, type(part).from_config(config)
+            own_name = f"{name}_{part.name}"
+            while own_name in self.names:  # a layer of a model "a" may be called "b", and one beside it "a_b"
+                own_name += "_"
+            self.names.add(own_name)
+            self.layers[id(part)] = part, type(part).from_config(part.get_config() | {"name": own_name})
         copy = self.layers[id(part)][1]
         outputs = keras.tree.flatten(copy(*arguments, **named))
         for output in outputs:

@@ -117,7 +117,7 @@ def draw_simplex(axes, found):
         axes.annotate(found.names[number], (left, up), (0, 6 if up else -14), textcoords="offset points", ha="center")
     axes.set_aspect("equal")
     axes.axis("off")
-    axes.legend(fontsize=8, loc="upper left")
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2, frameon=False)
     axes.set_title("Weights of " + ("the three best members" if len(found.names) > 3 else "the members"), fontsize=10)
 
 
