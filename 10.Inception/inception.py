@@ -138,12 +138,21 @@ def concatenated(*branches):
     return layers.Concatenate()(branches)
 
 
+def fork(x, filters, *sizes):
+    return concatenated(*(convolution(x, filters, size) for size in sizes))
+
+
 def average_pooling(x):
     return layers.AveragePooling2D(3, 1, "same")(x)
 
 
 def max_pooling(x, stride=2, padding="valid"):
     return layers.MaxPooling2D(3, stride, padding)(x)
+
+
+def reduction_a(x, k, l, m, n):  # noqa: E741
+    """From the first grid to the second (1602.07261, Figure 7, whose letters are numbers of filters); also v3's."""
+    return concatenated(branch(x, (n, 3, 2, "valid")), branch(x, (k, 1), (l, 3), (m, 3, 2, "valid")), max_pooling(x))
 
 
 def residual_block(x, *branches, scale, activated=True):
@@ -304,12 +313,11 @@ def inception_v3(x):
         )
 
     def module_c(x):
-        """Figure 7: branches that fork."""
-        single, double = branch(x, (384, 1)), branch(x, (448, 1), (384, 3))
+        """Figure 7."""
         return concatenated(
             branch(x, (320, 1)),
-            concatenated(branch(single, (384, (1, 3))), branch(single, (384, (3, 1)))),
-            concatenated(branch(double, (384, (1, 3))), branch(double, (384, (3, 1)))),
+            fork(branch(x, (384, 1)), 384, (1, 3), (3, 1)),
+            fork(branch(x, (448, 1), (384, 3)), 384, (1, 3), (3, 1)),
             branch(average_pooling(x), (192, 1)),
         )
 
@@ -326,15 +334,6 @@ def inception_v3(x):
 
 
 # v4 and the residual networks: 1602.07261
-def reduction_a(x, k, l, m, n):  # noqa: E741
-    """Figure 7, whose letters stand for numbers of filters."""
-    return concatenated(
-        branch(x, (n, 3, 2, "valid")),
-        branch(x, (k, 1), (l, 3), (m, 3, 2, "valid")),
-        max_pooling(x),
-    )
-
-
 def inception_v4(x):
     """Figure 9."""
 
@@ -366,11 +365,10 @@ def inception_v4(x):
 
     def module_c(x):
         """Figure 6."""
-        single, double = branch(x, (384, 1)), branch(x, (384, 1), (448, (1, 3)), (512, (3, 1)))
         return concatenated(
             branch(x, (256, 1)),
-            concatenated(branch(single, (256, (1, 3))), branch(single, (256, (3, 1)))),
-            concatenated(branch(double, (256, (3, 1))), branch(double, (256, (1, 3)))),
+            fork(branch(x, (384, 1)), 256, (1, 3), (3, 1)),
+            fork(branch(x, (384, 1), (448, (1, 3)), (512, (3, 1))), 256, (3, 1), (1, 3)),
             branch(average_pooling(x), (256, 1)),
         )
 
