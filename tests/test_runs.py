@@ -424,6 +424,7 @@ def test_one_step_of_every_network_is_the_same_on_two_devices(tmp_path):
         "7.DenseNet/densenet.py": {"DEPTH": 10, "GROWTH_RATE": 8},
         "8.SENet/senet.py": {"CARDINALITY": 2, "GROUP_WIDTH": 4},
         "9.AlexNet/alexnet.py": {"DROPOUT": 0.0},
+        "10.Inception/inception.py": {"DROPOUT": 0.0},
     }
     assert list(networks) == SCRIPTS
     command = [sys.executable, "-c", ONE_STEP, json.dumps(list(networks.items()))]
