@@ -5,9 +5,9 @@ v2: Ioffe and Szegedy: Batch Normalization (arXiv 1502.03167);
 v3: Szegedy, Vanhoucke, Ioffe, Shlens and Wojna: Rethinking the Inception Architecture (arXiv 1512.00567);
 v4, resnet_v1, resnet_v2: Szegedy, Ioffe, Vanhoucke and Alemi: Inception-v4, Inception-ResNet (arXiv 1602.07261).
 
-    python inception.py                                              # v1, 120 epochs on CIFAR-10
-    python inception.py --data digits --epochs 3 --augment shift     # offline, some minutes on a laptop
-    python inception.py --version v3 --dropout 0 --learning-rate 0.1 # with batch normalisation
+    python inception.py                                          # v1, 120 epochs on CIFAR-10
+    python inception.py --data digits --epochs 3 --augment shift # offline, some minutes on a laptop
+    python inception.py --version resnet_v2 --dropout 0.2        # the largest, for a GPU
 
 Every setting below is an option too (--help). Leaves model.h5 (takes raw 0-255 pixels, gives class probabilities),
 its record, history and curves in runs/NAME/; the same command again resumes an interrupted run.
@@ -88,8 +88,9 @@ def build_model(shape, classes, mean, variance):
     """Return the network for images of `shape` (height, width, 3); mean and variance are those of their colours.
 
     A stem of convolutions; Inception modules on three grids, each half as high and wide as the one before (35x35, 17x17
-    and 8x8 places of an image of 299x299 pixels); the averages of all channels, and a dense layer. A module is several
-    branches of convolutions and pooling beside each other, whose channels are put together. No auxiliary classifiers.
+    and 8x8 places of an image of 299x299 pixels, 32x32, 15x15 and 7x7 of 32x32); the averages of all channels, and a
+    dense layer. A module is several branches of convolutions and pooling beside each other, whose channels are put
+    together. No auxiliary classifiers.
     """
     networks = {
         "v1": inception_v1,
@@ -151,7 +152,7 @@ def max_pooling(x, stride=2, padding="valid"):
 
 
 def reduction_a(x, k, l, m, n):  # noqa: E741
-    """From the first grid to the second (1602.07261, Figure 7, whose letters are numbers of filters); also v3's."""
+    """From the first grid to the second (1602.07261, Figure 7, with Table 1's k, l, m and n); also v3's."""
     return concatenated(branch(x, (n, 3, 2, "valid")), branch(x, (k, 1), (l, 3), (m, 3, 2, "valid")), max_pooling(x))
 
 
@@ -162,8 +163,8 @@ def residual_block(x, *branches, scale, activated=True):
     return layers.ReLU()(x) if activated else x
 
 
-# Stems. Those of the papers halve an image three times and hardly pad. Smaller images keep their resolution, as in
-# section 8 of 1512.00567: from 64 pixels on only the first convolution has its stride, below 64 none; and all is padded
+# Stems. Those of the papers halve an image three times. Images of less than 139 pixels keep their resolution, for which
+# 1512.00567 too takes out strides and pooling: from 64 on only the first convolution has its stride, below 64 none
 def stem_strides(x):
     """Return the stride of the first convolution, that of the two later halvings, and the padding, for images x."""
     least = min(x.shape[1:3])
