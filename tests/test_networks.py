@@ -852,6 +852,20 @@ def test_inception_gives_what_its_papers_say(version):
     np.testing.assert_allclose(np.asarray(model(pixels, training=False)), expected, atol=1e-5)
 
 
+def test_a_residual_inception_module_is_scaled_added_and_saved(tmp_path):
+    script = load_script(INCEPTIONS, VERSION="resnet_v2")
+    inputs = keras.Input((5, 4, 6))
+    branches = script.branch(inputs, (3, 1)), script.branch(inputs, (2, 1), (4, (1, 3)))
+    model = keras.Model(inputs, script.residual_block(inputs, *branches, scale=0.3))
+    draw_weights(model)
+    x = np.random.default_rng(0).normal(size=(2, 5, 4, 6)).astype(np.float32)
+    found, made = outputs_of(model, model.output, of_kind(model, keras.layers.Conv2D)[-1].output, pixels=x)
+    np.testing.assert_allclose(found, relu(x + 0.3 * made), atol=1e-5)
+    model.save(tmp_path / "model.h5", include_optimizer=False)
+    loaded = keras.models.load_model(tmp_path / "model.h5", compile=False)
+    np.testing.assert_allclose(np.asarray(loaded(x, training=False)), found, atol=1e-6)
+
+
 def test_batch_normalisation_without_gamma_is_trained_by_the_quick_kernel():
     script = load_script(INCEPTIONS, VERSION="v3")
     script.quick_on_cpu()
