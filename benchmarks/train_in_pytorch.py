@@ -96,6 +96,38 @@ def alexnet():
     return nn.Sequential(*layers, nn.Linear(4096, 10))
 
 
+def with_relu(channels, filters, size):
+    return [nn.Conv2d(channels, filters, size, padding=size // 2), nn.ReLU(inplace=True)]
+
+
+class InceptionModule(nn.Module):
+    def __init__(self, channels, one, reduced_three, three, reduced_five, five, projected):
+        super().__init__()
+        self.one = nn.Sequential(*with_relu(channels, one, 1))
+        self.three = nn.Sequential(*with_relu(channels, reduced_three, 1), *with_relu(reduced_three, three, 3))
+        self.five = nn.Sequential(*with_relu(channels, reduced_five, 1), *with_relu(reduced_five, five, 5))
+        self.pool = nn.Sequential(nn.MaxPool2d(3, 1, 1), *with_relu(channels, projected, 1))
+
+    def forward(self, x):
+        return torch.cat([self.one(x), self.three(x), self.five(x), self.pool(x)], 1)
+
+
+def inception_v1():
+    layers, channels = [*with_relu(3, 64, 7), *with_relu(64, 64, 1), *with_relu(64, 192, 3)], 192
+    plan = [(64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64), None]
+    plan += [(192, 96, 208, 16, 48, 64), (160, 112, 224, 24, 64, 64), (128, 128, 256, 24, 64, 64)]
+    plan += [(112, 144, 288, 32, 64, 64), (256, 160, 320, 32, 128, 128), None]
+    plan += [(256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128)]
+    for module in plan:
+        if module:
+            layers.append(InceptionModule(channels, *module))
+            one, _, three, _, five, projected = module
+            channels = one + three + five + projected
+        else:
+            layers.append(nn.MaxPool2d(3, 2, ceil_mode=True))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.4), nn.Linear(channels, 10))
+
+
 class PreActivationBlock(nn.Module):
     def __init__(self, channels, filters, stride):
         super().__init__()
@@ -200,6 +232,7 @@ NETWORKS = {
     "DenseNet-BC-100-12": lambda: densenet(16, bottleneck=True),
     "SE-ResNeXt-29-4x64d": lambda: resnext_29(4, 64, recalibrated=True),
     "AlexNet": alexnet,
+    "Inception-v1": inception_v1,
 }
 
 

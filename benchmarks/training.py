@@ -52,6 +52,7 @@ NETWORKS = {
     "DenseNet-BC-100-12": "7.DenseNet/densenet.py",
     "SE-ResNeXt-29-4x64d": "8.SENet/senet.py",
     "AlexNet": "9.AlexNet/alexnet.py",
+    "Inception-v1": "10.Inception/inception.py",
 }
 WAYS = ("ours", "ancestor", "pytorch")
 PRECISIONS = ("mixed_bfloat16", "float32")  # of ours

@@ -31,6 +31,7 @@ assert SCRIPTS == [  # a script that is not found is not tested
     "7.DenseNet/densenet.py",
     "8.SENet/senet.py",
     "9.AlexNet/alexnet.py",
+    "10.Inception/inception.py",
 ]
 
 

@@ -13,8 +13,8 @@ FOLDERS = [path.parent.name for path in training_scripts()]
 
 
 def test_every_folder_of_a_script_has_its_readme_variants_and_picture():
-    assert sorted({network.script for network in BUILT}) == SCRIPTS
-    assert sorted(PICTURES) == FOLDERS == [script.partition("/")[0] for script in SCRIPTS]
+    assert {network.script for network in BUILT} == set(SCRIPTS)
+    assert list(PICTURES) == FOLDERS == [script.partition("/")[0] for script in SCRIPTS]
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -96,7 +96,7 @@ def test_the_folder_has_all_that_the_run_needs_and_at_most_64_mib(pip, tmp_path)
     folder = tmp_path / "folder"
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     scripts = {str(path.relative_to(ROOT)) for path in training_scripts()}
-    assert len(scripts) == 8 and scripts < files
+    assert len(scripts) == 10 and scripts < files
     assert {"benchmarks/gpu.sh", "benchmarks/gpu_speed.py", "ensemble/common/command.py", "commit"} < files
     wheels = {name.split("/")[1].split("=")[0].removesuffix(".whl") for name in files if name.startswith("wheels/")}
     assert {"keras", "optree", "namex", "h5py", "matplotlib"} < wheels

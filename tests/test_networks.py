@@ -37,8 +37,12 @@ SMALL = {
     "senet-resnet": ("8.SENet/senet.py", {"BASE": "resnet", "DEPTH": 8, "REDUCTION": 4}),
     "alexnet": ("9.AlexNet/alexnet.py", {"DROPOUT": 0.0}),
     "alexnet-plain": ("9.AlexNet/alexnet.py", {"DROPOUT": 0.0, "NORMALISATION": "none", "GROUPS": 1}),
+    "inception-v1": ("10.Inception/inception.py", {"VERSION": "v1", "DROPOUT": 0.0}),
+    "inception-v3": ("10.Inception/inception.py", {"VERSION": "v3", "DROPOUT": 0.0}),
+    "inception-resnet_v2": ("10.Inception/inception.py", {"VERSION": "resnet_v2", "DROPOUT": 0.0}),
 }
-assert sorted({script for script, _ in SMALL.values()}) == SCRIPTS  # a network that is left out is not tested
+assert {script for script, _ in SMALL.values()} == set(SCRIPTS)  # a network that is left out is not tested
+LIGHT = [name for name in SMALL if name != "inception-resnet_v2"]  # of which a file has 218 MB, and a step takes long
 
 
 def build(script, classes=10, size=32, **settings):
@@ -50,6 +54,17 @@ def build_small(name, **settings):
     return build(script, **(small | settings))
 
 
+def unfilled(script, classes=10, size=32, **settings):
+    """As build, but no weight is given a value, which takes long where there are many."""
+    with keras.StatelessScope(initialize_variables=False):
+        return build(script, classes, size, **settings)
+
+
+def counts(model):
+    """All parameters, and those that are trained."""
+    return model.count_params(), sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
 def outputs_of(model, *tensors, pixels=PIXELS):
     """The values of the model's inner tensors for the pixels: a list of NumPy arrays."""
     inner = keras.Model(model.input, dict(enumerate(tensors)))
@@ -58,11 +73,18 @@ def outputs_of(model, *tensors, pixels=PIXELS):
 
 def least_size(name):
     """Height and width of the images that a network is tried on where time matters."""
-    return 32 if name in ("lenet", "vgg") else 16
+    return 32 if name in ("lenet", "vgg") else 8 if name.startswith("inception") else 16
 
 
 def of_kind(model, kind):
     return [layer for layer in model.layers if isinstance(layer, kind)]
+
+
+def spread_predictions(model, pixels=PIXELS):
+    """Divide the last kernel by the deviation of what it gives, or all the probability would go to one class."""
+    dense = model.layers[-1]
+    [means], (kernel, bias) = outputs_of(model, dense.input, pixels=pixels), dense.get_weights()
+    dense.set_weights([kernel / (means @ kernel).std(), bias])
 
 
 def draw_weights(model):
@@ -106,6 +128,139 @@ def alexnet(groups, normalised, classes=10, size=3, first=5):
     kernels += size * size * 256 * 4096 + 4096 * 4096 + 4096 * classes
     hidden = 96 + 256 + 384 + 384 + 256 + 4096 + 4096
     return parameters(kernels + classes + (0 if normalised else hidden), hidden if normalised else 0)
+
+
+# Of what the Inception networks are made, for images of less than 64 pixels, as the papers' tables and figures have it,
+# a module a line: branches between bars, each of steps `filters:size/stride`. A step of two convolutions, with a plus,
+# forks. `-> 0.1` adds that much of a 1x1 convolution of them, with biases and without normalisation, to what they get.
+INCEPTION = {
+    "v1": """
+        64:7
+        64
+        192:3
+        64 | 96 128:3 | 16 32:5 | max 32
+        128 | 128 192:3 | 32 96:5 | max 64
+        max/2
+        192 | 96 208:3 | 16 48:5 | max 64
+        160 | 112 224:3 | 24 64:5 | max 64
+        128 | 128 256:3 | 24 64:5 | max 64
+        112 | 144 288:3 | 32 64:5 | max 64
+        256 | 160 320:3 | 32 128:5 | max 128
+        max/2
+        256 | 160 320:3 | 32 128:5 | max 128
+        384 | 192 384:3 | 48 128:5 | max 128
+    """,
+    "v2": """
+        64:7
+        64
+        192:3
+        64 | 64 64:3 | 64 96:3 96:3 | avg 32
+        64 | 64 96:3 | 64 96:3 96:3 | avg 64
+        128 160:3/2 | 64 96:3 96:3/2 | max/2
+        224 | 64 96:3 | 96 128:3 128:3 | avg 128
+        192 | 96 128:3 | 96 128:3 128:3 | avg 128
+        160 | 128 160:3 | 128 160:3 160:3 | avg 128
+        96 | 128 192:3 | 160 192:3 192:3 | avg 128
+        128 192:3/2 | 192 256:3 256:3/2 | max/2
+        352 | 192 320:3 | 160 224:3 224:3 | avg 128
+        352 | 192 320:3 | 192 224:3 224:3 | max 128
+    """,
+    "v3": """
+        32:3
+        32:3
+        64:3
+        80
+        192:3
+        64 | 48 64:5 | 64 96:3 96:3 | avg 32
+        2 times: 64 | 48 64:5 | 64 96:3 96:3 | avg 64
+        384:3/2 | 64 96:3 96:3/2 | max/2
+        192 | 128 128:1x7 192:7x1 | 128 128:7x1 128:1x7 128:7x1 192:1x7 | avg 192
+        2 times: 192 | 160 160:1x7 192:7x1 | 160 160:7x1 160:1x7 160:7x1 192:1x7 | avg 192
+        192 | 192 192:1x7 192:7x1 | 192 192:7x1 192:1x7 192:7x1 192:1x7 | avg 192
+        192 320:3/2 | 192 192:1x7 192:7x1 192:3/2 | max/2
+        2 times: 320 | 384 384:1x3+384:3x1 | 448 384:3 384:1x3+384:3x1 | avg 192
+    """,
+    "v4": """
+        32:3
+        32:3
+        64:3
+        pass | 96:3
+        64 96:3 | 64 64:7x1 64:1x7 96:3
+        192:3 | pass
+        4 times: 96 | 64 96:3 | 64 96:3 96:3 | avg 96
+        384:3/2 | 192 224:3 256:3/2 | max/2
+        7 times: 384 | 192 224:1x7 256:7x1 | 192 192:1x7 224:7x1 224:1x7 256:7x1 | avg 128
+        192 192:3/2 | 256 256:1x7 320:7x1 320:3/2 | max/2
+        3 times: 256 | 384 256:1x3+256:3x1 | 384 448:1x3 512:3x1 256:3x1+256:1x3 | avg 256
+    """,
+    "resnet_v1": """
+        32:3
+        32:3
+        64:3
+        80
+        192:3
+        256:3
+        5 times: 32 | 32 32:3 | 32 32:3 32:3 -> 0.17
+        384:3/2 | 192 192:3 256:3/2 | max/2
+        10 times: 128 | 128 128:1x7 128:7x1 -> 0.1
+        256 384:3/2 | 256 256:3/2 | 256 256:3 256:3/2 | max/2
+        5 times: 192 | 192 192:1x3 192:3x1 -> 0.2
+    """,
+    "resnet_v2": """
+        32:3
+        32:3
+        64:3
+        80
+        192:3
+        96 | 48 64:5 | 64 96:3 96:3 | avg 64
+        10 times: 32 | 32 32:3 | 32 48:3 64:3 -> 0.17
+        384:3/2 | 256 256:3 384:3/2 | max/2
+        20 times: 192 | 128 160:1x7 192:7x1 -> 0.1
+        256 384:3/2 | 256 288:3/2 | 256 288:3 320:3/2 | max/2
+        10 times: 192 | 192 224:1x3 256:3x1 -> 0.2
+        1536
+    """,
+}
+
+
+def inception_modules(version):
+    """Yield (branches, scale or None) of each module; a branch has steps, a step [(what, size, stride), ...]."""
+    for line in INCEPTION[version].strip().split("\n"):
+        times, module, scale = re.fullmatch(r" *(?:(\d+) times: )?(.+?)(?: -> (.+))?", line).groups()
+        branches = []
+        for branch in module.split(" | "):
+            steps = []
+            for step in branch.split():
+                parts = [re.fullmatch(r"(\w+)(?::(\d+)(?:x(\d+))?)?(?:/(\d))?", part) for part in step.split("+")]
+                found = [(part[1], part[2] or 1, part[3] or part[2] or 1, part[4] or 1) for part in parts]
+                steps.append([(what, (int(high), int(wide)), int(stride)) for what, high, wide, stride in found])
+            branches.append(steps)
+        for _ in range(int(times or 1)):
+            yield branches, float(scale) if scale else None
+
+
+def inception(version, classes=10):
+    kernels, biases, filters, channels = 0, 0, 0, 3
+    for branches, scale in inception_modules(version):
+        ends = []
+        for branch in branches:
+            width = channels
+            for step in branch:
+                if step[0][0].isdigit():
+                    kernels += sum(width * high * wide * int(made) for made, (high, wide), _ in step)
+                    width = sum(int(made) for made, _, _ in step)
+                    filters += width
+            ends.append(width)
+        if scale:
+            kernels, biases = kernels + sum(ends) * channels, biases + channels
+        else:
+            channels = sum(ends)
+    weights = kernels + biases + channels * classes + classes
+    if version == "v1":  # without batch normalisation
+        return parameters(weights + filters, 0)
+    if version in ("v3", "resnet_v2"):  # without its gammas
+        return weights + 3 * filters, weights + filters
+    return parameters(weights, filters)
 
 
 def quick_vgg(classes=10):
@@ -187,6 +342,7 @@ def senet_case(depth, bottleneck=False):
 
 
 WIDE, NEXT, ALEX = "5.WideResNet/wide_resnet.py", "6.ResNeXt/resnext.py", "9.AlexNet/alexnet.py"
+INCEPTIONS = "10.Inception/inception.py"
 VARIANTS = {
     "NIN": ("2.NIN/nin.py", {"BATCH_NORMALISATION": "no"}, 10, nin(False)),
     "NIN with batch normalisation": ("2.NIN/nin.py", {"BATCH_NORMALISATION": "yes"}, 10, nin(True)),
@@ -220,14 +376,14 @@ VARIANTS = {
     "AlexNet": (ALEX, {"NORMALISATION": "none"}, 10, alexnet(2, False)),
     "AlexNet in one group": (ALEX, {"NORMALISATION": "none", "GROUPS": 1}, 10, alexnet(1, False)),
     "AlexNet with batch normalisation": (ALEX, {}, 10, alexnet(2, True)),
+    **{f"Inception {version}": (INCEPTIONS, {"VERSION": version}, 10, inception(version)) for version in INCEPTION},
 }
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_network_has_the_parameters_of_its_formula(name):
     script, settings, classes, expected = VARIANTS[name]
-    model = build(script, classes, **settings)
-    assert (model.count_params(), sum(int(np.prod(w.shape)) for w in model.trainable_weights)) == expected
+    assert counts(unfilled(script, classes, **settings)) == expected
 
 
 @pytest.mark.parametrize(("groups", "parameters"), [(2, 60_965_224), (1, 62_378_344)])
@@ -255,6 +411,64 @@ def test_alexnet_keeps_the_resolution_of_small_images():
         model = build(ALEX, size=size)
         first, last = of_kind(model, keras.layers.Conv2D)[0], of_kind(model, keras.layers.MaxPooling2D)[-1]
         assert (first.output.shape[1], last.output.shape[1]) == sizes
+
+
+@pytest.mark.parametrize(
+    ("version", "size", "expected"),
+    [
+        ("v1", 224, (6_998_552, 6_998_552)),  # Caffe's GoogLeNet, without auxiliary classifiers
+        ("v2", 224, (11_305_256, 11_295_240 - 10_016)),  # Caffe's, which has biases as well, without them
+        ("v3", 299, (23_851_784, 23_817_352)),  # Keras Applications'
+        ("v4", 299, (42_742_984, 42_679_816)),  # the second is that of timm
+        ("resnet_v1", 299, (22_783_368, 22_756_328)),
+        ("resnet_v2", 299, (55_873_736, 55_813_192)),  # Keras Applications'
+    ],
+)
+def test_inception_has_the_parameters_and_grids_of_imagenets_size(version, size, expected):
+    model = unfilled(INCEPTIONS, classes=1000, size=size, VERSION=version)
+    assert counts(model) == expected == inception(version, classes=1000)
+    heights = [layer.output.shape[1] for layer in of_kind(model, keras.layers.Concatenate)]
+    grids = sorted({height for height in heights if height < 70}, reverse=True)
+    assert grids == ([28, 14, 7] if size == 224 else [35, 17, 8])
+
+
+def test_inception_stems_keep_the_resolution_of_small_images():
+    """Height and width of what the modules are given, by those of the image."""
+    script = load_script(INCEPTIONS)
+    padded = {28: 28, 32: 32, 63: 63, 64: 32, 138: 69, 139: 18, 224: 28, 299: 38}
+    unpadded = {28: 28, 32: 32, 63: 63, 64: 32, 138: 69, 139: 15, 224: 25, 299: 35}
+    stems = {script.stem_v1: (padded, 192), script.stem_v3: (unpadded, 192)}
+    stems |= {script.stem_v4: (unpadded, 384), script.stem_resnet_v1: (unpadded, 256)}
+    with keras.StatelessScope(initialize_variables=False):
+        for stem, (sizes, channels) in stems.items():
+            for size, left in sizes.items():
+                assert stem(keras.Input((size, size + 1, 3))).shape[1::2] == (left, channels)
+
+
+@pytest.mark.parametrize("version", INCEPTION)
+def test_inception_takes_the_smallest_images(version):
+    """Of 28x28 pixels, and of 139x139, of which the papers' stems leave least."""
+    for size, least in ((28, 6), (139, 3)):
+        model = unfilled(INCEPTIONS, size=size, VERSION=version)
+        last = of_kind(model, keras.layers.GlobalAveragePooling2D)[0].input.shape[1]
+        assert last == ({28: 7, 139: 5}[size] if version in ("v1", "v2") else least)
+
+
+@pytest.mark.parametrize(("version", "name"), [("v3", "InceptionV3"), ("resnet_v2", "InceptionResNetV2")])
+def test_inception_computes_what_keras_applications_does(version, name):
+    """With the same random weights. Keras lists layers by their distance from the output and, of one distance, in the
+    order of the branches, which both networks share; so model.weights are in one order in both.
+    """
+    theirs = getattr(keras.applications, name)(weights=None, input_shape=(139, 139, 3), classes=10)
+    ours = build(INCEPTIONS, size=139, VERSION=version)
+    draw_weights(ours)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 139, 139, 3), dtype=np.uint8)
+    spread_predictions(ours, pixels)
+    assert [weight.shape for weight in ours.weights] == [weight.shape for weight in theirs.weights]
+    theirs.set_weights(ours.get_weights())
+    expected = np.asarray(theirs(np.float32((pixels - np.array(MEAN)) / np.sqrt(VARIANCE)), training=False))
+    assert np.abs(expected[0] - expected[1]).max() > 1e-3  # the images differ
+    np.testing.assert_allclose(np.asarray(ours(pixels, training=False)), expected, atol=1e-5)
 
 
 def test_networks_have_about_the_parameters_of_their_papers():
@@ -564,9 +778,7 @@ def test_a_network_gives_what_its_paper_says(script, settings, forward):
     draw = np.random.default_rng(3)
     for layer in of_kind(model, keras.layers.BatchNormalization):  # as training leaves them: not 1, 0, 0, 1
         layer.set_weights([draw.uniform(0.5, 1.5, weight.shape) for weight in layer.get_weights()])
-    dense = model.layers[-1]
-    [means], (kernel, bias) = outputs_of(model, dense.input), dense.get_weights()
-    dense.set_weights([kernel / (means @ kernel).std(), bias])  # or all the probability would go to one class
+    spread_predictions(model)
     take = Weights(model)
     expected = forward(take, (PIXELS - np.array(MEAN)) / np.sqrt(VARIANCE))
     for name, left in take.layers.items():
@@ -574,6 +786,95 @@ def test_a_network_gives_what_its_paper_says(script, settings, forward):
     found = model.predict(PIXELS, verbose=0)
     assert expected.std(axis=0).max() > 1e-3  # the images differ
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def windows(x, size, stride, same, empty=0.0):
+    """{(row, column): what that place of a window sees of images (n, height, width, channels)}; `same`: as in Keras."""
+    if same:
+        lacking = [max((-(-n // stride) - 1) * stride + k - n, 0) for n, k in zip(x.shape[1:3], size, strict=True)]
+        around = [(count // 2, count - count // 2) for count in lacking]
+        x = np.pad(x, [(0, 0), *around, (0, 0)], constant_values=empty)
+    high, wide = (n - k + 1 for n, k in zip(x.shape[1:3], size, strict=True))
+    return {
+        (row, column): x[:, row : row + high : stride, column : column + wide : stride]
+        for row, column in np.ndindex(size)
+    }
+
+
+def inception_in_numpy(take, x, version):
+    """INCEPTION's modules; v1 and v2 halve with padding, the others without."""
+
+    def convolution(x, size, stride=1, same=True, activated=True):
+        kernel, *bias = next(take.layers["convolution"]).get_weights()
+        x = sum(seen @ kernel[place] for place, seen in windows(x, size, stride, same).items())
+        x = x + (bias[0] if bias else 0)
+        if activated and not bias:
+            gamma, beta, mean, variance = next(take.layers["norm"]).get_weights()
+            x = (x - mean) / np.sqrt(variance + 1e-3) * gamma + beta
+        return relu(x) if activated else x
+
+    def pooling(x, kind, stride, same):
+        if kind == "pass":
+            return x
+        if kind == "max":
+            return np.max([*windows(x, (3, 3), stride, same, -np.inf).values()], axis=0)
+        sums, pixels = (sum(windows(array, (3, 3), stride, same).values()) for array in (x, np.ones_like(x)))
+        return sums / pixels  # the padding is no part of the mean
+
+    for branches, scale in inception_modules(version):
+        ends = []
+        for branch in branches:
+            end = x
+            for step in branch:
+                parts = []
+                for what, size, stride in step:
+                    same = stride == 1 or version in ("v1", "v2")
+                    made = what.isdigit()
+                    parts.append(convolution(end, size, stride, same) if made else pooling(end, what, stride, same))
+                end = np.concatenate(parts, axis=-1)
+            ends.append(end)
+        ends = np.concatenate(ends, axis=-1)
+        x = relu(x + scale * convolution(ends, (1, 1), activated=False)) if scale else ends
+    return take.softmax_of_means(x)
+
+
+@pytest.mark.parametrize("version", ["v1", "v2", "v4", "resnet_v1"])  # the others are compared with Keras Applications
+def test_inception_gives_what_its_papers_say(version):
+    pixels = PIXELS[:2, :12, :12]
+    model = build(INCEPTIONS, size=12, VERSION=version)
+    draw_weights(model)
+    spread_predictions(model, pixels)
+    take = Weights(model)
+    expected = inception_in_numpy(take, (pixels - np.array(MEAN)) / np.sqrt(VARIANCE), version)
+    for name, left in take.layers.items():
+        assert next(left, None) is None, f"a layer of kind {name} is left over"
+    assert np.abs(expected[0] - expected[1]).max() > 1e-3  # the images differ
+    np.testing.assert_allclose(np.asarray(model(pixels, training=False)), expected, atol=1e-5)
+
+
+def test_a_residual_inception_module_is_scaled_added_and_saved(tmp_path):
+    script = load_script(INCEPTIONS, VERSION="resnet_v2")
+    inputs = keras.Input((5, 4, 6))
+    branches = script.branch(inputs, (3, 1)), script.branch(inputs, (2, 1), (4, (1, 3)))
+    model = keras.Model(inputs, script.residual_block(inputs, *branches, scale=0.3))
+    draw_weights(model)
+    x = np.random.default_rng(0).normal(size=(2, 5, 4, 6)).astype(np.float32)
+    found, made = outputs_of(model, model.output, of_kind(model, keras.layers.Conv2D)[-1].output, pixels=x)
+    np.testing.assert_allclose(found, relu(x + 0.3 * made), atol=1e-5)
+    model.save(tmp_path / "model.h5", include_optimizer=False)
+    loaded = keras.models.load_model(tmp_path / "model.h5", compile=False)
+    np.testing.assert_allclose(np.asarray(loaded(x, training=False)), found, atol=1e-6)
+
+
+def test_batch_normalisation_without_gamma_is_trained_by_the_quick_kernel():
+    script = load_script(INCEPTIONS, VERSION="v3")
+    script.quick_on_cpu()
+    inputs = keras.Input((4, 5, 2))
+    model = keras.Model(inputs, script.normalised(inputs))
+    assert [weight.name for weight in model.weights] == ["beta", "moving_mean", "moving_variance"]
+    x = np.random.default_rng(0).normal(1, 2, (6, 4, 5, 2)).astype(np.float32)
+    expected = (x - x.mean((0, 1, 2))) / np.sqrt(x.var((0, 1, 2)) + 1e-3)
+    np.testing.assert_allclose(np.asarray(model(x, training=True)), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -684,7 +985,7 @@ def test_the_precision_is_what_the_device_is_fast_in(gpu, flags, expected, monke
 
 # Saved files
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", LIGHT)
 def test_a_saved_model_predicts_what_the_model_in_memory_does(name, policy, tmp_path):
     size = least_size(name)
     pixels = PIXELS[:2, :size, :size]
@@ -729,7 +1030,7 @@ assert not {"lenet", "resnext", "senet"} & set(sys.modules)
 
 def test_saved_models_predict_the_same_where_our_scripts_are_unknown(tmp_path):
     expected = {}
-    for name in SMALL:
+    for name in LIGHT:
         model = build_small(name)
         draw_weights(model)
         model.save(tmp_path / f"{name}.h5", include_optimizer=False)
@@ -741,15 +1042,15 @@ def test_saved_models_predict_the_same_where_our_scripts_are_unknown(tmp_path):
 
 
 # Gradients
-@pytest.mark.parametrize("name", [name for name in SMALL if name != "nin-plain"])  # which needs hundreds of steps
+@pytest.mark.parametrize("name", [name for name in LIGHT if name != "nin-plain"])  # which needs hundreds of steps
 def test_a_network_learns_64_images_by_heart(name):
     images, labels = load_digits(return_X_y=True)
     size = least_size(name)
     x = np.kron(images[:64].reshape(-1, 8, 8) * 255 / 16, np.ones((1, size // 8, size // 8)))
     x, y = np.repeat(x.astype(np.uint8)[..., np.newaxis], 3, axis=-1), labels[:64]
     model = build_small(name, size=size, WEIGHT_DECAY=0.0)
-    rate = 0.001 if name in ("nin", "vgg", "resnext", "senet-resnext") else 0.005
-    model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")
+    rates = dict.fromkeys(("nin", "vgg", "resnext", "senet-resnext"), 0.001) | {"inception-v1": 0.0003}
+    model.compile(keras.optimizers.Adam(rates.get(name, 0.005)), "sparse_categorical_crossentropy")
     model.run_eagerly = True  # for so few steps a graph takes longer
     for layer in of_kind(model, keras.layers.BatchNormalization):
         layer.momentum = 0.0  # its averages are those of the last batch

@@ -26,6 +26,7 @@ TINY = {  # what makes a network, or its training, small enough for a test
     "resnext.py": ("--cardinality", 2, "--group-width", 4, *FEW),
     "densenet.py": ("--depth", 10, "--growth-rate", 4, *FEW),
     "senet.py": ("--base", "resnet", "--depth", 8, *FEW),
+    "inception.py": ("--data", "few.npz", "--limit", 16, "--batch-size", 8),  # a few digits, see write_few_digits
 }
 QUICK = ("--data", "digits", "--epochs", 2)
 
@@ -51,12 +52,25 @@ def history(folder):
     return [{name: value for name, value in row.items() if "second" not in name} for row in rows]
 
 
+def write_few_digits(path):
+    """Write of each class 5 digits to train on, of which one is held out, and 2 to test."""
+    data = load_script("4.ResNet/resnet.py").load_data("digits", 5000)
+    arrays = {}
+    for part, count in (("train", 5), ("test", 2)):
+        x, y = data[part]
+        chosen = np.concatenate([np.flatnonzero(y == label)[:count] for label in range(10)])
+        arrays |= {f"x_{part}": x[chosen], f"y_{part}": y[chosen]}
+    np.savez(path, **arrays)
+
+
 @pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in SCRIPTS])
 def finished(request, tmp_path_factory):
     """A script copied alone into an empty folder and run there: the folder, the run's folder, what it printed."""
     alone = tmp_path_factory.mktemp("alone")
     shutil.copy(ROOT / request.param, alone)
     name = Path(request.param).name
+    if "--data" in TINY.get(name, ()):
+        write_few_digits(alone / "few.npz")
     done = run_script(alone / name, *QUICK, "--schedule", "cosine", *TINY.get(name, ()), "--run", "quick", cwd=alone)
     assert done.stderr == ""
     return alone / name, alone / "runs" / "quick", done.stdout
@@ -89,10 +103,9 @@ def test_the_record_holds_every_setting_and_true_figures(finished):
             assert record[part]["loss"] == pytest.approx(float(loss), rel=1e-4)
             assert f"accuracy {record[part]['accuracy']:.2%}" in printed
         assert str(predictions["split"]) == record["split"] and str(predictions["model"]) == record["model"]
-    assert (
-        record["images"] == {"train": given.get("--limit", 1150), "validation": 287, "test": 360}
-        and record["classes"] == 10
-    )
+    held_out, test = (10, 20) if "--data" in given else (287, 360)
+    assert record["images"] == {"train": given.get("--limit", 1150), "validation": held_out, "test": test}
+    assert record["classes"] == 10
     assert record["seconds"] > 0 and record["images_per_second"] > 0
     assert record["precision"] == module.precision()
 
@@ -100,8 +113,9 @@ def test_the_record_holds_every_setting_and_true_figures(finished):
 def test_the_model_file_gives_the_predictions_kept_beside_it(finished):
     import keras
 
-    _, folder, _ = finished
-    data = load_script("4.ResNet/resnet.py").load_data("digits", 5000)
+    script, folder, _ = finished
+    few = "--data" in TINY.get(script.name, ())
+    data = load_script("4.ResNet/resnet.py").load_data(script.with_name("few.npz") if few else "digits", 5000)
     model = keras.models.load_model(folder / "model.h5", compile=False)
     with np.load(folder / "predictions.npz") as predictions:
         for part in ("validation", "test"):
@@ -424,6 +438,7 @@ def test_one_step_of_every_network_is_the_same_on_two_devices(tmp_path):
         "7.DenseNet/densenet.py": {"DEPTH": 10, "GROWTH_RATE": 8},
         "8.SENet/senet.py": {"CARDINALITY": 2, "GROUP_WIDTH": 4},
         "9.AlexNet/alexnet.py": {"DROPOUT": 0.0},
+        "10.Inception/inception.py": {"DROPOUT": 0.0},
     }
     assert list(networks) == SCRIPTS
     command = [sys.executable, "-c", ONE_STEP, json.dumps(list(networks.items()))]

@@ -281,6 +281,44 @@ def alexnet():
     return picture.figure
 
 
+def inception():
+    picture = Picture("Inception modules: branches side by side", 5.05)
+    tall, wide = "7x1", "1x7"
+    modules = [
+        ("v1", 0.44, [["1x1"], ["1x1", "3x3"], ["1x1", "5x5"], ["max pool", "1x1"]]),
+        ("v3, 17x17", 3.5, [["1x1"], ["1x1", wide, tall], ["1x1", tall, wide, tall, wide], ["avg. pool", "1x1"]]),
+        ("residual, 17x17", 6.56, [["1x1"], ["1x1", wide, tall]]),
+    ]
+    for title, left, branches in modules:
+        right = left + 0.69 * (len(branches) - 1)
+        middle, residual = (left + right) / 2, "residual" in title
+        end = 2.0 if residual else 1.0  # of the branches
+        picture.heading(middle, 4.4, title)
+        picture.arrow((middle, 4.2), (middle, 3.95), head=False)
+        picture.arrow((left, 3.95), (right, 3.95), head=False)
+        for number, texts in enumerate(branches):
+            x, above = left + 0.69 * number, 3.95
+            for place, text in enumerate(texts):
+                y = 3.55 - 0.5 * place
+                picture.arrow((x, above), (x, y + 0.18))
+                picture.box(x, y, text, "pooling" if "pool" in text else "convolution", width=0.64, size=9)
+                above = y - 0.18
+            picture.arrow((x, above), (x, end + 0.18))
+        picture.box(middle, end, "concatenation", "data", width=right - left + 0.64)
+        if residual:
+            picture.box(middle, 1.5, "1x1, times 0.1", "convolution", width=right - left + 0.64)
+            picture.sign(middle, 1.0, "+")
+            picture.arrow((middle, 1.82), (middle, 1.68))
+            picture.arrow((middle, 1.32), (middle, 1.15))
+            picture.arrow((middle, 4.08), (7.8, 4.08), (7.8, 1.0), (middle + 0.15, 1.0))
+        picture.arrow((middle, 0.85 if residual else 0.82), (middle, 0.55))
+    text = "A box with a size alone is a convolution and ReLU, from v2 on with batch normalisation between them."
+    picture.note(
+        4, 0.3, f"{text}\nReLU also follows the sum, of what the module was given and a tenth of what it made of it."
+    )
+    return picture.figure
+
+
 PICTURES = {
     "1.LeNet": lenet,
     "2.NIN": nin,
@@ -291,6 +329,7 @@ PICTURES = {
     "7.DenseNet": densenet,
     "8.SENet": senet,
     "9.AlexNet": alexnet,
+    "10.Inception": inception,
 }
 
 

@@ -97,7 +97,7 @@ def fill(readme, table):
 def read_options():
     """Return the options of the command line."""
     parser = new_parser("Count parameters and multiply-adds for the tables of variants.")
-    parser.add_argument("folders", nargs="*", type=Path, help="default: all eight of this repository")
+    parser.add_argument("folders", nargs="*", type=Path, help="default: all of this repository")
     parser.add_argument("--fix", action="store_true", help="rewrite stale tables")
     return parser.parse_args()
 

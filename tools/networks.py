@@ -32,6 +32,7 @@ RESNEXT = "6.ResNeXt/resnext.py"
 DENSENET = "7.DenseNet/densenet.py"
 SENET = "8.SENet/senet.py"
 ALEXNET = "9.AlexNet/alexnet.py"
+INCEPTION = "10.Inception/inception.py"
 
 ORIGINAL = {"VERSION": 1, "BOTTLENECK": "no"}
 PRE_ACTIVATION = {"VERSION": 2, "BOTTLENECK": "no"}
@@ -96,6 +97,12 @@ OTHERS = [
     Network("AlexNet", ALEXNET, {"GROUPS": 2, "NORMALISATION": "none"}),
     Network("AlexNet in one group", ALEXNET, {"GROUPS": 1, "NORMALISATION": "none"}),
     Network("AlexNet with batch normalisation", ALEXNET, {"GROUPS": 2, "NORMALISATION": "batch"}),
+    Network("Inception-v1", INCEPTION, {"VERSION": "v1"}),
+    Network("Inception-v2", INCEPTION, {"VERSION": "v2"}),
+    Network("Inception-v3", INCEPTION, {"VERSION": "v3"}),
+    Network("Inception-v4", INCEPTION, {"VERSION": "v4"}),
+    Network("Inception-ResNet-v1", INCEPTION, {"VERSION": "resnet_v1"}),
+    Network("Inception-ResNet-v2", INCEPTION, {"VERSION": "resnet_v2"}),
 ]
 BUILT = [Network("LeNet-5", LENET, {}), *OTHERS]  # each network once
 TRAINED = [*LENET_BY_RECIPE, *OTHERS]

@@ -1,0 +1,1090 @@
+"""Inception: GoogLeNet (v1), v2, v3, v4 and the two Inception-ResNets, for CIFAR-10, its like, and larger images.
+
+v1: Szegedy, Liu, Jia and others: Going Deeper with Convolutions (arXiv 1409.4842);
+v2: Ioffe and Szegedy: Batch Normalization (arXiv 1502.03167);
+v3: Szegedy, Vanhoucke, Ioffe, Shlens and Wojna: Rethinking the Inception Architecture (arXiv 1512.00567);
+v4, resnet_v1, resnet_v2: Szegedy, Ioffe, Vanhoucke and Alemi: Inception-v4, Inception-ResNet (arXiv 1602.07261).
+
+    python inception.py                                          # v1, 120 epochs on CIFAR-10
+    python inception.py --data digits --epochs 3 --augment shift # offline, some minutes on a laptop
+    python inception.py --version resnet_v2 --dropout 0.2        # the largest, for a GPU
+
+Every setting below is an option too (--help). Leaves model.h5 (takes raw 0-255 pixels, gives class probabilities),
+its record, history and curves in runs/NAME/; the same command again resumes an interrupted run.
+"""
+
+import argparse
+import hashlib
+import json
+import logging
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
+from pathlib import Path
+
+BACKEND = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+if __name__ == "__main__" and (BACKEND not in ("tensorflow", "jax", "torch") or not find_spec(BACKEND)):
+    print(f"KERAS_BACKEND = {BACKEND!r}: give one of tensorflow, jax, torch that is installed", file=sys.stderr)
+    sys.exit(2)
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # else only newer CPUs get its quicker convolutions
+stderr = os.dup(2)
+os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # for TensorFlow's start-up notes, which that level does not stop
+try:
+    import keras
+
+    keras.utils.set_random_seed(0)  # on other backends too this imports TensorFlow, if it is there: better now
+finally:
+    os.dup2(stderr, 2)
+
+import numpy as np
+import pandas as pd
+from keras import layers
+from matplotlib.figure import Figure
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+# Settings
+DATA = "cifar10"  # cifar10, cifar100, mnist, fashion_mnist, digits, or the path of a .npz file
+HOLD_OUT = 5000  # training images kept for validation, at most a fifth of them
+LIMIT = 0  # train on this many images only, for a quick try; 0 is all
+
+# Differs from 4.ResNet/resnet.py
+VERSION = "v1"  # the network, one of v1, v2, v3, v4, resnet_v1, resnet_v2
+# Differs from 2.NIN/nin.py
+DROPOUT = 0.4  # part of the averages dropped in training: 0.4 is v1's, 0 v2's, 0.2 that of v4 and the residual ones
+
+EPOCHS = 120  # passes over the training images
+BATCH_SIZE = 128  # images in one step, over all devices together
+SCHEDULE = "step"  # how the learning rate falls, one of step, cosine, tanh, plateau
+LEARNING_RATE = 0.01  # the highest learning rate
+WARMUP = 0  # epochs over which the rate first rises linearly (not with plateau)
+MILESTONES = (0.5, 0.75)  # step: parts of the run, warm-up apart, after which the rate drops
+DROP = 0.1  # step and plateau: what the rate is multiplied by
+PATIENCE = 10  # plateau: epochs without a new lowest cross-entropy on validation before the rate drops
+TANH_FROM = -6.0  # tanh: its paper's L, from -20 to 0; the lower, the longer the rate stays near its highest value
+TANH_TO = 3.0  # tanh: its paper's U, from 0 to 20; the higher, the lower the rate at the end
+MOMENTUM = 0.9  # Nesterov's
+WEIGHT_DECAY = 2e-4  # the loss gains half of this times the sum of the squared kernels
+LOSS = "crossentropy"  # focal: arXiv 1708.02002 with gamma 2, alpha 0.25; one of crossentropy, focal
+LABEL_SMOOTHING = 0.0  # part of each label that is spread evenly over the classes
+AUGMENT = ("flip", "shift")  # any of flip, shift, rotate, cutout, mixup, cutmix
+FILL = "constant"  # what shift and rotate fill in: the mean colour or a reflection, one of constant, reflect
+TEST_FLIP = "no"  # the result averages an image's prediction and its mirror image's, one of no, yes
+
+PRECISION = "auto"  # auto: what the GPU or CPU is fast in; one of auto, float32, mixed_float16, mixed_bfloat16
+SELECT = "last"  # the epoch whose weights are kept, best meaning on validation; one of last, best
+SEED = 0  # of the weights, the order of the images and the augmentation
+RUN = ""  # name of the run's folder in runs/; if empty, made from the settings on the command line
+
+
+# Network
+def build_model(shape, classes, mean, variance):
+    """Return the network for images of `shape` (height, width, 3); mean and variance are those of their colours.
+
+    A stem of convolutions; Inception modules on three grids, each half as high and wide as the one before (35x35, 17x17
+    and 8x8 places of an image of 299x299 pixels, 32x32, 15x15 and 7x7 of 32x32); the averages of all channels, and a
+    dense layer. A module is several branches of convolutions and pooling beside each other, whose channels are put
+    together. No auxiliary classifiers.
+    """
+    networks = {
+        "v1": inception_v1,
+        "v2": inception_v2,
+        "v3": inception_v3,
+        "v4": inception_v4,
+        "resnet_v1": inception_resnet_v1,
+        "resnet_v2": inception_resnet_v2,
+    }
+    inputs = keras.Input(shape)
+    x = layers.Normalization(mean=mean, variance=variance, dtype="float32")(inputs)
+    x = networks[VERSION](x)
+    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.Dropout(DROPOUT)(x)
+    outputs = layers.Dense(classes, activation="softmax", dtype="float32", **weights())(x)
+    return keras.Model(inputs, outputs)
+
+
+# What the modules are made of. A step of a branch is (filters, size) or (filters, size, stride, padding)
+def weights():
+    return {"kernel_initializer": "he_normal", "kernel_regularizer": keras.regularizers.L2(WEIGHT_DECAY / 2)}
+
+
+def convolution(x, filters, size, stride=1, padding="same"):
+    """A convolution and ReLU, and from v2 on batch normalisation between them in place of biases."""
+    x = layers.Conv2D(filters, size, stride, padding, use_bias=VERSION == "v1", **weights())(x)
+    return layers.ReLU()(x if VERSION == "v1" else normalised(x))
+
+
+def normalised(x):
+    """Without the factor gamma in v3 and resnet_v2, as in Keras Applications, whose weights so fit."""
+    layer = layers.BatchNormalization(momentum=0.9, epsilon=1e-3, scale=VERSION not in ("v3", "resnet_v2"))
+    x = layer(x)
+    if not layer.scale:
+        layer.gamma = np.ones(x.shape[-1], np.float32)  # no weight; quick_on_cpu hands it to TensorFlow's kernel
+    return x
+
+
+def branch(x, *steps):
+    for step in steps:
+        x = convolution(x, *step)
+    return x
+
+
+def concatenated(*branches):
+    return layers.Concatenate()(branches)
+
+
+def fork(x, filters, *sizes):
+    return concatenated(*(convolution(x, filters, size) for size in sizes))
+
+
+def average_pooling(x):
+    return layers.AveragePooling2D(3, 1, "same")(x)
+
+
+def max_pooling(x, stride=2, padding="valid"):
+    return layers.MaxPooling2D(3, stride, padding)(x)
+
+
+def reduction_a(x, k, l, m, n):  # noqa: E741
+    """From the first grid to the second (1602.07261, Figure 7, with Table 1's k, l, m and n); also v3's."""
+    return concatenated(branch(x, (n, 3, 2, "valid")), branch(x, (k, 1), (l, 3), (m, 3, 2, "valid")), max_pooling(x))
+
+
+def residual_block(x, *branches, scale, activated=True):
+    """Add to x what the branches give, with the channels of x and scaled down (1602.07261, sections 3.2 and 3.3)."""
+    residuals = layers.Conv2D(x.shape[-1], 1, **weights())(concatenated(*branches))
+    x = layers.Add()([x, layers.Rescaling(scale)(residuals)])
+    return layers.ReLU()(x) if activated else x
+
+
+# Stems. Those of the papers halve an image three times. Images of less than 139 pixels keep their resolution, for which
+# 1512.00567 too takes out strides and pooling: from 64 on only the first convolution has its stride, below 64 none
+def stem_strides(x):
+    """Return the stride of the first convolution, that of the two later halvings, and the padding, for images x."""
+    least = min(x.shape[1:3])
+    return 2 if least >= 64 else 1, 2 if least >= 139 else 1, "valid" if least >= 139 else "same"
+
+
+def stem_pooling(x, stride, padding="valid"):
+    return x if stride == 1 else max_pooling(x, stride, padding)
+
+
+def stem_v1(x):
+    """1409.4842, Table 1, and 1502.03167, Figure 5."""
+    first, later, _ = stem_strides(x)
+    x = convolution(x, 64, 7, first)
+    x = stem_pooling(x, later, "same")
+    x = convolution(x, 64, 1)
+    x = convolution(x, 192, 3)
+    return stem_pooling(x, later, "same")
+
+
+def stem_v3(x):
+    first, later, padding = stem_strides(x)
+    x = convolution(x, 32, 3, first, padding)
+    x = convolution(x, 32, 3, 1, padding)
+    x = convolution(x, 64, 3)
+    x = stem_pooling(x, later)
+    x = convolution(x, 80, 1)
+    x = convolution(x, 192, 3, 1, padding)
+    return stem_pooling(x, later)
+
+
+def stem_v4(x):
+    """1602.07261, Figure 3."""
+    first, later, padding = stem_strides(x)
+    x = convolution(x, 32, 3, first, padding)
+    x = convolution(x, 32, 3, 1, padding)
+    x = convolution(x, 64, 3)
+    x = concatenated(stem_pooling(x, later), convolution(x, 96, 3, later, padding))
+    x = concatenated(
+        branch(x, (64, 1), (96, 3, 1, padding)),
+        branch(x, (64, 1), (64, (7, 1)), (64, (1, 7)), (96, 3, 1, padding)),
+    )
+    return concatenated(convolution(x, 192, 3, later, padding), stem_pooling(x, later))
+
+
+def stem_resnet_v1(x):
+    """1602.07261, Figure 14."""
+    first, later, padding = stem_strides(x)
+    x = convolution(x, 32, 3, first, padding)
+    x = convolution(x, 32, 3, 1, padding)
+    x = convolution(x, 64, 3)
+    x = stem_pooling(x, later)
+    x = convolution(x, 80, 1)
+    x = convolution(x, 192, 3, 1, padding)
+    return convolution(x, 256, 3, later, padding)
+
+
+# v1: 1409.4842
+def inception_v1(x):
+    """Table 1, whose columns are those of `module`."""
+
+    def module(x, one, reduced_three, three, reduced_five, five, projected):
+        """Figure 2b."""
+        return concatenated(
+            branch(x, (one, 1)),
+            branch(x, (reduced_three, 1), (three, 3)),
+            branch(x, (reduced_five, 1), (five, 5)),
+            branch(max_pooling(x, 1, "same"), (projected, 1)),
+        )
+
+    x = stem_v1(x)
+    x = module(x, 64, 96, 128, 16, 32, 32)  # 3a
+    x = module(x, 128, 128, 192, 32, 96, 64)
+    x = max_pooling(x, 2, "same")
+    x = module(x, 192, 96, 208, 16, 48, 64)  # 4a
+    x = module(x, 160, 112, 224, 24, 64, 64)
+    x = module(x, 128, 128, 256, 24, 64, 64)
+    x = module(x, 112, 144, 288, 32, 64, 64)
+    x = module(x, 256, 160, 320, 32, 128, 128)
+    x = max_pooling(x, 2, "same")
+    x = module(x, 256, 160, 320, 32, 128, 128)  # 5a
+    return module(x, 384, 192, 384, 48, 128, 128)
+
+
+# v2: 1502.03167
+def inception_v2(x):
+    """Figure 5, whose columns are those of `module`; 3c and 4e halve height and width, and 5b ends in max pooling."""
+
+    def module(x, one, reduced_three, three, reduced_double, double, projected, pooling=average_pooling):
+        return concatenated(
+            branch(x, (one, 1)),
+            branch(x, (reduced_three, 1), (three, 3)),
+            branch(x, (reduced_double, 1), (double, 3), (double, 3)),
+            branch(pooling(x), (projected, 1)),
+        )
+
+    def halving_module(x, reduced_three, three, reduced_double, double):
+        return concatenated(
+            branch(x, (reduced_three, 1), (three, 3, 2, "same")),
+            branch(x, (reduced_double, 1), (double, 3), (double, 3, 2, "same")),
+            max_pooling(x, 2, "same"),
+        )
+
+    def padded_max_pooling(x):
+        return max_pooling(x, 1, "same")
+
+    x = stem_v1(x)
+    x = module(x, 64, 64, 64, 64, 96, 32)  # 3a
+    x = module(x, 64, 64, 96, 64, 96, 64)
+    x = halving_module(x, 128, 160, 64, 96)
+    x = module(x, 224, 64, 96, 96, 128, 128)  # 4a
+    x = module(x, 192, 96, 128, 96, 128, 128)
+    x = module(x, 160, 128, 160, 128, 160, 128)
+    x = module(x, 96, 128, 192, 160, 192, 128)
+    x = halving_module(x, 128, 192, 192, 256)
+    x = module(x, 352, 192, 320, 160, 224, 128)  # 5a
+    return module(x, 352, 192, 320, 192, 224, 128, padded_max_pooling)
+
+
+# v3: 1512.00567
+def inception_v3(x):
+    """The network that its authors released, as in Keras Applications."""
+
+    def module_a(x, projected):
+        """Figure 5, where two 3x3 convolutions stand for one of 5x5; a 5x5 convolution is left."""
+        return concatenated(
+            branch(x, (64, 1)),
+            branch(x, (48, 1), (64, 5)),
+            branch(x, (64, 1), (96, 3), (96, 3)),
+            branch(average_pooling(x), (projected, 1)),
+        )
+
+    def module_b(x, width):
+        """Figure 6: convolutions of 7x7 in two factors."""
+        return concatenated(
+            branch(x, (192, 1)),
+            branch(x, (width, 1), (width, (1, 7)), (192, (7, 1))),
+            branch(x, (width, 1), (width, (7, 1)), (width, (1, 7)), (width, (7, 1)), (192, (1, 7))),
+            branch(average_pooling(x), (192, 1)),
+        )
+
+    def reduction_b(x):
+        return concatenated(
+            branch(x, (192, 1), (320, 3, 2, "valid")),
+            branch(x, (192, 1), (192, (1, 7)), (192, (7, 1)), (192, 3, 2, "valid")),
+            max_pooling(x),
+        )
+
+    def module_c(x):
+        """Figure 7."""
+        return concatenated(
+            branch(x, (320, 1)),
+            fork(branch(x, (384, 1)), 384, (1, 3), (3, 1)),
+            fork(branch(x, (448, 1), (384, 3)), 384, (1, 3), (3, 1)),
+            branch(average_pooling(x), (192, 1)),
+        )
+
+    x = stem_v3(x)
+    for projected in (32, 64, 64):
+        x = module_a(x, projected)
+    x = reduction_a(x, 64, 96, 96, 384)
+    for width in (128, 160, 160, 192):
+        x = module_b(x, width)
+    x = reduction_b(x)
+    for _ in range(2):
+        x = module_c(x)
+    return x
+
+
+# v4 and the residual networks: 1602.07261
+def inception_v4(x):
+    """Figure 9."""
+
+    def module_a(x):
+        """Figure 4."""
+        return concatenated(
+            branch(x, (96, 1)),
+            branch(x, (64, 1), (96, 3)),
+            branch(x, (64, 1), (96, 3), (96, 3)),
+            branch(average_pooling(x), (96, 1)),
+        )
+
+    def module_b(x):
+        """Figure 5."""
+        return concatenated(
+            branch(x, (384, 1)),
+            branch(x, (192, 1), (224, (1, 7)), (256, (7, 1))),
+            branch(x, (192, 1), (192, (1, 7)), (224, (7, 1)), (224, (1, 7)), (256, (7, 1))),
+            branch(average_pooling(x), (128, 1)),
+        )
+
+    def reduction_b(x):
+        """Figure 8."""
+        return concatenated(
+            branch(x, (192, 1), (192, 3, 2, "valid")),
+            branch(x, (256, 1), (256, (1, 7)), (320, (7, 1)), (320, 3, 2, "valid")),
+            max_pooling(x),
+        )
+
+    def module_c(x):
+        """Figure 6."""
+        return concatenated(
+            branch(x, (256, 1)),
+            fork(branch(x, (384, 1)), 256, (1, 3), (3, 1)),
+            fork(branch(x, (384, 1), (448, (1, 3)), (512, (3, 1))), 256, (3, 1), (1, 3)),
+            branch(average_pooling(x), (256, 1)),
+        )
+
+    x = stem_v4(x)
+    for _ in range(4):
+        x = module_a(x)
+    x = reduction_a(x, 192, 224, 256, 384)
+    for _ in range(7):
+        x = module_b(x)
+    x = reduction_b(x)
+    for _ in range(3):
+        x = module_c(x)
+    return x
+
+
+def inception_resnet_v1(x):
+    """Figure 15."""
+
+    def module_a(x):
+        """Figure 10."""
+        branches = branch(x, (32, 1)), branch(x, (32, 1), (32, 3)), branch(x, (32, 1), (32, 3), (32, 3))
+        return residual_block(x, *branches, scale=0.17)
+
+    def module_b(x):
+        """Figure 11."""
+        branches = branch(x, (128, 1)), branch(x, (128, 1), (128, (1, 7)), (128, (7, 1)))
+        return residual_block(x, *branches, scale=0.1)
+
+    def reduction_b(x):
+        """Figure 12."""
+        return concatenated(
+            branch(x, (256, 1), (384, 3, 2, "valid")),
+            branch(x, (256, 1), (256, 3, 2, "valid")),
+            branch(x, (256, 1), (256, 3), (256, 3, 2, "valid")),
+            max_pooling(x),
+        )
+
+    def module_c(x):
+        """Figure 13."""
+        branches = branch(x, (192, 1)), branch(x, (192, 1), (192, (1, 3)), (192, (3, 1)))
+        return residual_block(x, *branches, scale=0.2)
+
+    x = stem_resnet_v1(x)
+    for _ in range(5):
+        x = module_a(x)
+    x = reduction_a(x, 192, 192, 256, 384)
+    for _ in range(10):
+        x = module_b(x)
+    x = reduction_b(x)
+    for _ in range(5):
+        x = module_c(x)
+    return x
+
+
+def inception_resnet_v2(x):
+    """The network that its authors released, as in Keras Applications: v3's stem and twice the paper's blocks."""
+
+    def first_module(x):
+        return concatenated(
+            branch(x, (96, 1)),
+            branch(x, (48, 1), (64, 5)),
+            branch(x, (64, 1), (96, 3), (96, 3)),
+            branch(average_pooling(x), (64, 1)),
+        )
+
+    def module_a(x):
+        """Figure 16."""
+        branches = branch(x, (32, 1)), branch(x, (32, 1), (32, 3)), branch(x, (32, 1), (48, 3), (64, 3))
+        return residual_block(x, *branches, scale=0.17)
+
+    def module_b(x):
+        """Figure 17."""
+        branches = branch(x, (192, 1)), branch(x, (128, 1), (160, (1, 7)), (192, (7, 1)))
+        return residual_block(x, *branches, scale=0.1)
+
+    def reduction_b(x):
+        """Figure 18."""
+        return concatenated(
+            branch(x, (256, 1), (384, 3, 2, "valid")),
+            branch(x, (256, 1), (288, 3, 2, "valid")),
+            branch(x, (256, 1), (288, 3), (320, 3, 2, "valid")),
+            max_pooling(x),
+        )
+
+    def module_c(x, **options):
+        """Figure 19."""
+        branches = branch(x, (192, 1)), branch(x, (192, 1), (224, (1, 3)), (256, (3, 1)))
+        return residual_block(x, *branches, **options)
+
+    x = first_module(stem_v3(x))
+    for _ in range(10):
+        x = module_a(x)
+    x = reduction_a(x, 256, 256, 384, 384)
+    for _ in range(20):
+        x = module_b(x)
+    x = reduction_b(x)
+    for _ in range(9):
+        x = module_c(x, scale=0.2)
+    x = module_c(x, scale=1.0, activated=False)
+    return convolution(x, 1536, 1)
+
+
+# From here on as in 4.ResNet/resnet.py
+# Nothing below is needed to understand the network: data, augmentation, learning rate, training and command line
+class InputError(Exception):
+    """Bad input; its text is the line that the user sees."""
+
+
+# Data
+keras.config.set_image_data_format("channels_last")  # whatever ~/.keras/keras.json says
+keras.config.set_floatx("float32")
+logging.getLogger("absl").setLevel(logging.ERROR)  # for Keras' note that .h5 is an older format
+logging.getLogger("jax").setLevel(logging.ERROR)  # for its warning of what warn_of_idle_gpu says
+sys.setrecursionlimit(10_000)  # Keras walks a network recursively, and ResNet-1001 is deep
+
+
+def load_data(data, hold_out):
+    """Return {"train": (x, y), "validation": (x, y), "test": (x, y)}: x uint8 (n, height, width, 3), y int64 (n,).
+
+    data: as DATA. hold_out training images, of each class its share, become validation images, the same in every run.
+    """
+    try:
+        if data == "digits":  # 8x8 pixels from 0 to 16
+            x, y = load_digits(return_X_y=True)
+            x = np.kron(x.reshape(-1, 8, 8) * 255 / 16, np.ones((1, 4, 4))).round().astype(np.uint8)
+            x, x_test, y, y_test = train_test_split(x, y, test_size=360, stratify=y, random_state=0)
+        elif data in ("cifar10", "cifar100", "mnist", "fashion_mnist"):
+            (x, y), (x_test, y_test) = getattr(keras.datasets, data).load_data()
+        else:
+            with np.load(data) as file:
+                x, y, x_test, y_test = (file[name] for name in ("x_train", "y_train", "x_test", "y_test"))
+    except Exception as error:  # a download or a file can fail in many ways
+        named = "cifar10, cifar100, mnist or fashion_mnist, which Keras downloads; digits, which needs no network"
+        file = "a .npz file with x_train, y_train, x_test and y_test (tools/images_to_npz.py makes one)"
+        raise InputError(
+            f"DATA = {data!r} cannot be loaded ({' '.join(str(error).split())}); give {named}; or {file}"
+        ) from None
+
+    classes, counts = np.unique(y, return_counts=True)
+    labelled = all(
+        images.dtype == np.uint8
+        and labels.dtype.kind in "iu"
+        and labels.shape in (images.shape[:1], (*images.shape[:1], 1))
+        for images, labels in ((x, y), (x_test, y_test))
+    )
+    of_one_size = x.ndim in (3, 4) and x.shape[3:] in ((), (1,), (3,)) and x.shape[1:] == x_test.shape[1:]
+    usable = labelled and of_one_size and min(x.shape[1:3]) >= 28 and len(y) > 0 and len(y_test) > 0
+    usable = usable and np.array_equal(classes, np.arange(len(classes))) and min(counts) > 1
+    if not (usable and np.isin(y_test, classes).all()):
+        arrays = {"x_train": x, "y_train": y, "x_test": x_test, "y_test": y_test}
+        found = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in arrays.items())
+        images = "images uint8 (n, height, width[, 1 or 3]), of one size from 28x28 up"
+        raise InputError(f"{data!r} has {found}; needed are {images}, and class numbers from 0 up, each at least twice")
+    hold_out = min(hold_out, len(y) // 5)
+    if hold_out < len(classes):
+        raise InputError(f"HOLD_OUT = {hold_out} of {len(y)} training images is too few for {len(classes)} classes")
+    x, x_test = in_colour(x), in_colour(x_test)
+    y, y_test = y.reshape(-1).astype(np.int64), y_test.reshape(-1).astype(np.int64)
+    train, validation = train_test_split(np.arange(len(y)), test_size=hold_out, stratify=y, random_state=0)
+    return {"train": (x[train], y[train]), "validation": (x[validation], y[validation]), "test": (x_test, y_test)}
+
+
+def in_colour(x):
+    """Return images with three channels and, where they are smaller, black borders up to 32x32 pixels."""
+    x = x.reshape(*x.shape[:3], -1)
+    if min(x.shape[1:3]) < 32:
+        borders = [(max(0, 33 - size) // 2, max(0, 32 - size) // 2) for size in x.shape[1:3]]
+        x = np.pad(x, [(0, 0), *borders, (0, 0)])
+    return x if x.shape[3] == 3 else np.repeat(x, 3, axis=3)
+
+
+def split_hash(data):
+    """Return 16 hex digits that identify the validation and the test images and their labels."""
+    arrays = [*data["validation"], *data["test"]]
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()[:16]
+
+
+def colour_moments(x):
+    """Return mean and variance of each colour of the uint8 images x, without a copy in floats: two lists of 3."""
+    mean, square = x.mean((0, 1, 2)), np.einsum("nhwc,nhwc->c", x, x, dtype=float) / x[..., 0].size
+    return mean.tolist(), (square - mean**2).tolist()
+
+
+# Augmentation
+def augment(x, y, colour, random):
+    """Return a batch changed as AUGMENT says, perhaps in place: x uint8 (n, height, width, 3), y float32 (n, classes).
+
+    colour, uint8 (3,), fills holes; random is the NumPy generator to draw from, for every image anew.
+    """
+    n, height, width, _ = x.shape
+    if "rotate" in AUGMENT:  # by up to 15 degrees: each pixel is taken from the one nearest to where it was
+        margin = max(height, width) // 7 + 1  # corners come from outside, by less than sin(15 degrees) / 2 = 0.13
+        angle = random.uniform(-np.pi / 12, np.pi / 12, (n, 1, 1))
+        down, right = np.mgrid[:height, :width] - np.reshape([height - 1, width - 1], (2, 1, 1)) / 2  # from the middle
+        rows = np.rint(np.cos(angle) * down + np.sin(angle) * right + (height - 1) / 2).astype(int) + margin
+        columns = np.rint(np.cos(angle) * right - np.sin(angle) * down + (width - 1) / 2).astype(int) + margin
+        x = with_margin(x, margin, colour)[np.arange(n)[:, np.newaxis, np.newaxis], rows, columns]
+    if "shift" in AUGMENT:  # by up to 4 pixels: a view of all 9x9 windows, since a loop over the images is slower
+        windows = np.lib.stride_tricks.sliding_window_view(with_margin(x, 4, colour), x.shape[1:], axis=(1, 2, 3))
+        top, left = random.integers(0, 9, (2, n))
+        x = windows[np.arange(n), top, left, 0]
+    if "flip" in AUGMENT:
+        flipped = random.random(n) < 0.5
+        x[flipped] = np.take(x[flipped], np.arange(width)[::-1], axis=2)  # quicker than [:, :, ::-1]
+    if "cutout" in AUGMENT:  # arXiv 1708.04552, squares of half the height
+        for i, (row, column) in enumerate(random.integers(0, (height, width), (n, 2))):
+            x[i, around(row, height // 4), around(column, height // 4)] = colour
+    if {"mixup", "cutmix"} & set(AUGMENT):  # arXiv 1710.09412, 1905.04899, alpha 1; if both, each image gets one
+        others, other_labels = np.roll(x, 1, axis=0), np.roll(y, 1, axis=0)
+        centres, shares = random.integers(0, (height, width), (n, 2)), random.random(n)
+        by_mixup = random.random(n) < 0.5 if {"mixup", "cutmix"} <= set(AUGMENT) else np.full(n, "mixup" in AUGMENT)
+        for i, ((row, column), own) in enumerate(zip(centres, shares, strict=True)):
+            if by_mixup[i]:
+                x[i] = np.rint(own * x[i] + (1 - own) * others[i])
+            else:
+                half = np.sqrt(1 - own) / 2
+                box = i, around(row, round(half * height)), around(column, round(half * width))
+                x[box] = others[box]
+                own = 1 - x[box].size / x[i].size
+            y[i] = own * y[i] + (1 - own) * other_labels[i]
+    return x, y
+
+
+def with_margin(x, margin, colour):
+    """Return images with a margin on every side: of that colour or, if FILL says so, a reflection."""
+    if FILL == "reflect":
+        return np.pad(x, [(0, 0), (margin, margin), (margin, margin), (0, 0)], "reflect")
+    n, height, width = x.shape[0], x.shape[1] + 2 * margin, x.shape[2] + 2 * margin
+    row = np.tile(colour, width)  # a row at a time is several times as fast as a pixel at a time
+    wide = np.full((n, height, 3 * width), row).reshape(n, height, width, 3)
+    wide[:, margin:-margin, margin:-margin] = x
+    return wide
+
+
+def around(middle, half):
+    """Return the slice of `half` pixels on both sides of the middle, as far as there are any."""
+    return slice(max(0, middle - half), middle + half)
+
+
+class Batches(keras.utils.PyDataset):
+    """The training images in augmented batches, whole ones only; order and draws depend on SEED, epoch and step alone.
+
+    Keras asks for len(batches) and batches[step]; whoever trains calls begin_epoch before each epoch.
+    """
+
+    def __init__(self, x, y, colour):  # see augment
+        super().__init__()
+        self.x, self.y, self.colour = x, y, colour
+        self.begin_epoch(0)  # Keras looks at a batch or two before the first epoch
+
+    def __len__(self):
+        return len(self.x) // BATCH_SIZE
+
+    def begin_epoch(self, epoch):
+        self.epoch = epoch
+        self.order = np.random.default_rng((SEED, epoch, len(self))).permutation(len(self.x))  # the steps are below it
+
+    def __getitem__(self, step):
+        chosen = self.order[step * BATCH_SIZE : (step + 1) * BATCH_SIZE]
+        return augment(self.x[chosen], self.y[chosen], self.colour, np.random.default_rng((SEED, self.epoch, step)))
+
+
+# Learning rate
+def learning_rate(epoch):
+    """Return the learning rate after so many epochs, such as 3.5; with plateau, until it first drops."""
+    if SCHEDULE == "plateau":
+        return LEARNING_RATE
+    if epoch < WARMUP:
+        return LEARNING_RATE * epoch / WARMUP
+    t = (epoch - WARMUP) / (EPOCHS - WARMUP)  # from 0 to 1
+    if SCHEDULE == "step":
+        return LEARNING_RATE * DROP ** np.sum(t >= np.array(MILESTONES))
+    if SCHEDULE == "cosine":  # arXiv 1608.03983
+        return LEARNING_RATE * (1 + np.cos(np.pi * t)) / 2
+    return LEARNING_RATE * (1 - np.tanh(TANH_FROM + (TANH_TO - TANH_FROM) * t)) / 2  # arXiv 1806.01593
+
+
+def plateau_rate(losses):
+    """Return the learning rate after these validation losses: it drops when PATIENCE epochs bring no new lowest."""
+    rate, lowest, waited = LEARNING_RATE, np.inf, 0
+    for loss in losses:
+        waited = 0 if loss < lowest else waited + 1
+        lowest = min(loss, lowest)
+        if waited == PATIENCE:
+            rate, waited = rate * DROP, 0
+    return rate
+
+
+class EveryStep(keras.optimizers.schedules.LearningRateSchedule):
+    """Looks the rate of each step up in `rates`, float32 (steps,): TensorFlow cannot call learning_rate."""
+
+    def __init__(self, rates):
+        self.rates = np.float32(rates)
+
+    def __call__(self, step):
+        return keras.ops.take(self.rates, keras.ops.minimum(keras.ops.cast(step, "int32"), len(self.rates) - 1))
+
+
+# Devices
+def gpus():
+    """Return name and compute capability, such as (8, 0), of every GPU that training uses."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+        return [(gpu.get("device_name", "GPU"), gpu.get("compute_capability", (0, 0))) for gpu in details]
+    if BACKEND == "jax":
+        import jax
+
+        found = [device for device in jax.devices() if device.platform in ("gpu", "cuda", "rocm")]
+        return [(gpu.device_kind, tuple(map(int, re.findall(r"\d+", gpu.compute_capability)))) for gpu in found]
+    from torch import cuda  # one: Keras cannot spread PyTorch
+
+    return [(cuda.get_device_name(), cuda.get_device_capability())] if cuda.is_available() else []
+
+
+def precision():
+    """Return the dtype policy: PRECISION, or with auto the one that the first GPU, or else the CPU, is fast in."""
+    if PRECISION != "auto":
+        return PRECISION
+    if found := gpus():
+        _, capability = found[0]
+        return "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16" if capability >= (7, 0) else "float32"
+    flags = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []
+    return "mixed_bfloat16" if {"avx512_bf16", "amx_bf16"} & set(flags) else "float32"
+
+
+def all_devices():
+    """Return a context in which training is spread over all GPUs, or else CPUs, that the backend sees; how many."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        if len(devices) > 1:
+            return tf.distribute.MirroredStrategy([device.name for device in devices]).scope(), len(devices)
+    if BACKEND == "jax":
+        devices = keras.distribution.list_devices()
+        if len(devices) > 1:
+            return keras.distribution.DataParallel(devices=devices).scope(), len(devices)
+    if BACKEND == "torch":
+        from torch import cuda
+
+        if cuda.device_count() > 1:
+            print(f"PyTorch takes one of {cuda.device_count()} GPUs; TensorFlow and JAX take all", file=sys.stderr)
+    return nullcontext(), 1
+
+
+def warn_of_idle_gpu():
+    """Say so on stderr if there is an NVIDIA driver, and the backend sees no GPU, though nobody hid it."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or os.environ.get("JAX_PLATFORMS") == "cpu"
+    if not hidden and not gpus() and subprocess.run("nvidia-smi", shell=True, capture_output=True).returncode == 0:
+        package = {"tensorflow": '"tensorflow[and-cuda]"', "jax": '"jax[cuda13]"', "torch": "torch, built for CUDA"}
+        mend = f"this run goes on on the CPU; for the next, pip install {package[BACKEND]}"
+        print(f"nvidia-smi finds a GPU, but {BACKEND} does not: {mend}", file=sys.stderr)
+
+
+def quick_on_cpu():
+    """Replace two methods of Keras, so that TensorFlow trains faster on a CPU; nothing else depends on it.
+
+    Batch normalisation in training takes TensorFlow's own kernel: Keras takes a dozen smaller ones. A grouped
+    convolution is computed group by group: Keras gives it to XLA, about 100 times slower. And memory that is set
+    free is kept for the next step: TensorFlow 2.21 gives it back from the first generator on, which costs a third.
+    """
+    normalise, convolve = layers.BatchNormalization.call, layers.Conv2D.convolution_op
+    if BACKEND != "tensorflow" or gpus() or getattr(normalise, "is_quick", False):  # or it is done
+        return
+    import ctypes
+
+    import tensorflow as tf
+
+    def call(layer, inputs, training=None, mask=None):
+        fits = len(inputs.shape) == 4 and not layer.synchronized and layer.compute_dtype != "float16"
+        if not (training and layer.trainable and fits):
+            return normalise(layer, inputs, training, mask)
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs, scale=layer.gamma, offset=layer.beta, mean=[], variance=[], epsilon=layer.epsilon
+        )
+        count = tf.cast(tf.size(inputs) / inputs.shape[-1], tf.float32)
+        variance *= (count - 1) / count  # the kernel's is the unbiased estimate, Keras' average is of the biased one
+        for average, now in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+            average.assign(average * layer.momentum + now * (1 - layer.momentum))
+        return outputs
+
+    def convolution_op(layer, inputs, kernel):
+        if layer.groups == 1:
+            return convolve(layer, inputs, kernel)
+        axis = 3 if layer.data_format == "channels_last" else 1
+        pieces = tf.split(inputs, layer.groups, axis), tf.split(kernel, layer.groups, axis=3)
+        return tf.concat([convolve(layer, *piece) for piece in zip(*pieces, strict=True)], axis)
+
+    if sys.platform == "linux":
+        next(iter(tf.data.Dataset.from_generator(lambda: [0], tf.int32)))  # now, since that undoes what follows
+        mmap_threshold, trim_threshold = -3, -1  # their numbers in C's malloc.h; to the highest values, in bytes
+        ctypes.CDLL(None).mallopt(mmap_threshold, 2**25)
+        ctypes.CDLL(None).mallopt(trim_threshold, 2**31 - 1)
+    call.is_quick = True
+    layers.BatchNormalization.call, layers.Conv2D.convolution_op = call, convolution_op
+
+
+# Training
+@contextmanager
+def written_whole(path):
+    """Give a path beside `path` to write to, which takes its place when it is complete and on the disk."""
+    beside = path.with_name(f"unfinished-{path.name}")
+    yield beside
+    with beside.open("rb+") as file:
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+@contextmanager
+def locked(folder):
+    """Refuse a folder that another process trains in, and keep others out; where locks are unknown, do nothing."""
+    lock = None
+    try:
+        try:
+            import fcntl  # not on Windows
+
+            lock = os.open(folder, os.O_RDONLY)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            mend = "wait until it is over, or give another --run NAME"
+            raise InputError(f"{folder} is in training by another process; {mend}") from None
+        except (ImportError, OSError):
+            pass
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Tells `batches` of every epoch, and after it writes history.csv and backup.npz, from which a run resumes.
+
+    A resume with other `settings` is refused; `variables` get back their values. rates: see train.
+    """
+
+    def __init__(self, folder, settings, variables, batches, rates):
+        super().__init__()
+        self.folder, self.settings, self.variables = folder, settings, variables
+        self.batches, self.rates = batches, rates
+        self.history, self.best_weights = [], []
+        if (folder / "backup.npz").exists():
+            self.resume()
+
+    def resume(self):
+        file, now = self.folder / "backup.npz", self.settings
+        try:
+            with np.load(file) as backup:
+                arrays = dict(backup)
+            past = json.loads(str(arrays.pop("past")))
+            self.history, was = past["epochs"], past["settings"]
+            both = [(name, was.get(name), now.get(name)) for name in was | now]
+            changed = [f"{name} was {old}, is {new}" for name, old, new in both if old != new]
+            if not changed:
+                for number, variable in enumerate(self.variables):
+                    variable.assign(arrays.pop(f"variable {number}"))
+                self.best_weights = list(arrays.values())  # what is left
+        except Exception:  # a file can be broken in many ways
+            raise InputError(f"{file} is damaged or of another network; remove it, and the run starts anew") from None
+        if changed:
+            mend = "Undo that, or give another --run NAME"
+            raise InputError(f"{self.folder} is unfinished, but {'; '.join(changed)}. {mend}")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.began = time.perf_counter()
+        self.batches.begin_epoch(epoch)
+        if SCHEDULE == "plateau":
+            self.rate = plateau_rate([row["val_crossentropy"] for row in self.history])
+            self.model.optimizer.learning_rate = self.rate
+        else:
+            self.rate = self.rates(epoch + 1 - 1 / self.params["steps"])  # in the epoch's last step
+
+    def on_test_begin(self, logs=None):
+        self.trained = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not np.isfinite(logs["loss"]):  # TerminateOnNaN would wait for every step to end before the next begins
+            raise InputError(f"the loss is {logs['loss']} in epoch {epoch + 1}; give a lower LEARNING_RATE or a WARMUP")
+        if SELECT == "best" and logs["val_accuracy"] > max([row["val_accuracy"] for row in self.history], default=-1):
+            self.best_weights = self.model.get_weights()
+        row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
+        row["learning_rate"] = float(self.rate)
+        row["images_per_second"] = self.params["steps"] * BATCH_SIZE / (self.trained - self.began)
+        row["seconds"] = time.perf_counter() - self.began
+        self.history.append(row)
+        arrays = {f"variable {number}": variable.numpy() for number, variable in enumerate(self.variables)}
+        arrays |= {f"best weight {number}": array for number, array in enumerate(self.best_weights)}
+        with written_whole(self.folder / "history.csv") as path:
+            pd.DataFrame(self.history).to_csv(path, index=False)
+        with written_whole(self.folder / "backup.npz") as path:  # last: without it the epoch is repeated
+            np.savez(path, past=json.dumps({"settings": self.settings, "epochs": self.history}), **arrays)
+
+
+def with_test_flip(model):
+    """Return a model that averages what `model` gives for an image and for its mirror image."""
+    inputs = keras.Input(model.input_shape[1:])
+    mirror = layers.EinsumDense("bhwc,wv->bhvc", inputs.shape[1:], trainable=False)  # an exchange of columns
+    mirrored = mirror(inputs)
+    mirror.set_weights([np.eye(inputs.shape[2])[::-1]])
+    return keras.Model(inputs, layers.Average()([model(inputs), model(mirrored)]))
+
+
+def train(settings, folder, data=None, rates=learning_rate, callbacks=(), batches=None):
+    """Train with the settings above, from the last finished epoch if there is one; leave the result in `folder`.
+
+    settings: what run.json is to hold; data: what load_data gives; rates: a function like learning_rate; callbacks:
+    more of Keras', called before our own, whose attribute `variables`, if there is one after set_model, is kept for
+    a resume; batches: in place of Batches. Raises InputError, or OSError where nothing can be written.
+    """
+    data = data or load_data(DATA, HOLD_OUT)
+    if LIMIT:
+        data = data | {"train": tuple(array[:LIMIT] for array in data["train"])}
+    (x, y), (x_validation, y_validation) = data["train"], data["validation"]
+    classes = 1 + max(int(labels.max()) for _, labels in data.values())
+    if len(x) < BATCH_SIZE:
+        raise InputError(f"BATCH_SIZE = {BATCH_SIZE} is more than the {len(x)} training images")
+    mean, variance = colour_moments(x)
+    one_hot = np.eye(classes, dtype=np.float32)
+    if batches is None:
+        batches = Batches(x, one_hot[y], np.uint8(np.round(mean)))
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        if (folder / "run.json").exists():
+            raise InputError(f"{folder} is finished and stays as it is; give another --run NAME")
+        if (folder / "model.h5").exists() and not (folder / "backup.npz").exists():
+            raise InputError(f"{folder} holds a model without its run.json, which stays; give another --run NAME")
+        quick_on_cpu()
+        warn_of_idle_gpu()
+        keras.config.set_dtype_policy(precision())
+        keras.utils.set_random_seed(SEED)
+        record = describe_run(settings)
+        scope, devices = all_devices()
+        if BATCH_SIZE % devices:
+            raise InputError(f"BATCH_SIZE = {BATCH_SIZE} is no multiple of {devices}, the number of devices")
+        n = len(x_validation)  # JAX needs as many images on each device: at the end come some with a weight of 0,
+        filled = np.arange(n + -n % devices) % n  # and since Keras divides the loss by the number of all,
+        weights = np.where(np.arange(len(filled)) < n, len(filled) / n, 0)  # the others weigh a little more
+        with scope:
+            model = build_model(x.shape[1:], classes, mean, variance)
+            for layer in model.layers:
+                if isinstance(layer, layers.BatchNormalization):
+                    layer.synchronized = devices > 1 and BACKEND == "tensorflow"  # JAX has the whole batch's anyway
+            if LOSS == "focal":
+                loss = keras.losses.CategoricalFocalCrossentropy(label_smoothing=LABEL_SMOOTHING)
+            else:
+                loss = keras.losses.CategoricalCrossentropy(label_smoothing=LABEL_SMOOTHING)
+            if SCHEDULE == "plateau":
+                rate = LEARNING_RATE  # Checkpoint sets it before every epoch
+            else:
+                rate = EveryStep([rates(step / len(batches)) for step in range(EPOCHS * len(batches))])
+            model.compile(
+                optimizer=keras.optimizers.SGD(rate, MOMENTUM, nesterov=True),
+                loss=loss,
+                weighted_metrics=["accuracy", keras.metrics.CategoricalCrossentropy(name="crossentropy")],
+                # TensorFlow's is slower on a CPU and fails on several devices; PyTorch's was not tried
+                jit_compile=BACKEND == "jax" or (BACKEND == "tensorflow" and bool(gpus()) and devices == 1),
+            )
+            model.optimizer.build(model.trainable_variables)  # now, for a resume to fill its variables
+            variables = [*model.variables, *model.optimizer.variables]
+            for callback in callbacks:
+                callback.set_model(model)
+                variables += getattr(callback, "variables", [])
+            common = {**settings, "data and split": split_hash(data), "precision": precision(), "backend": BACKEND}
+            common = json.loads(json.dumps(common))  # tuples become lists, as those in backup.npz
+            checkpoint = Checkpoint(folder, common, variables, batches, rates)
+
+            done = len(checkpoint.history)
+            print(f"{folder}: {model.count_params():,} parameters, {len(x)} training images, from epoch {done + 1}")
+            callbacks = [*callbacks, checkpoint]
+            if BACKEND == "tensorflow":
+                callbacks.append(keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False))
+            model.fit(
+                batches,
+                epochs=EPOCHS,
+                initial_epoch=done,
+                shuffle=False,  # Batches does
+                validation_data=(x_validation[filled], one_hot[y_validation[filled]], weights),
+                validation_batch_size=BATCH_SIZE,
+                callbacks=callbacks,
+                verbose=1 if sys.stdout.isatty() else 2,
+            )
+        keras.config.set_dtype_policy("float32")  # whatever trained it, any device can use the result
+        result = build_model(x.shape[1:], classes, mean, variance)  # not of several devices
+        result.set_weights(checkpoint.best_weights or model.get_weights())
+        record["parameters"] = result.count_params()
+        result = with_test_flip(result) if TEST_FLIP == "yes" else result
+        with written_whole(folder / "model.h5") as path:
+            result.save(path, include_optimizer=False)
+        write_results(folder, data, checkpoint.history, record)
+        (folder / "backup.npz").unlink()
+
+
+def describe_run(settings):
+    """Return what run.json says of the script, the command, the device and the versions."""
+    script = Path(__file__).resolve()
+    # By a shell, for which no git is no exception
+    git = subprocess.run("git rev-parse HEAD", shell=True, cwd=script.parent, capture_output=True, text=True)
+    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    cpu = (re.findall(r"model name\s*: (.+)", info) or ["CPU"])[0]
+    modules = (sys.modules[BACKEND], keras, np)
+    return {
+        "script": f"{script.parent.name}/{script.name}",
+        "script_sha256": hashlib.sha256(script.read_bytes()).hexdigest(),
+        "git_commit": git.stdout.strip() if git.returncode == 0 else None,  # no git, or no repository
+        "command": shlex.join(["python", *sys.argv]),
+        "settings": settings,
+        "precision": keras.config.dtype_policy().name,
+        "backend": BACKEND,
+        "device": ", ".join(name for name, _ in gpus()) or f"{cpu}, {os.cpu_count()} cores",
+        "versions": {"python": sys.version.split()[0]} | {it.__name__: str(it.__version__) for it in modules},
+    }
+
+
+def write_results(folder, data, history, record):
+    """Draw the curves, score the saved model, print that, and write predictions.npz and, last of all, run.json."""
+    figure = Figure(figsize=(8, 9), layout="constrained")
+    figure.suptitle(folder.name)
+    for axes, name in zip(figure.subplots(3, sharex=True), ("crossentropy", "accuracy", "learning_rate"), strict=True):
+        curves = pd.DataFrame(history).set_index("epoch").filter(like=name)
+        curves.plot(ax=axes, style=".-", ylabel=name.replace("_", " "), grid=True)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    with written_whole(folder / "curves.png") as path:
+        figure.savefig(path, dpi=100)
+    model = keras.models.load_model(folder / "model.h5", compile=False)
+    record |= {
+        "date": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
+        "model": hashlib.sha256((folder / "model.h5").read_bytes()).hexdigest(),
+        "classes": model.output_shape[1],
+        "images": {part: len(y) for part, (_, y) in data.items()},
+        "split": split_hash(data),
+        "seconds": sum(row["seconds"] for row in history),
+        "images_per_second": float(np.median([row["images_per_second"] for row in history])),
+    }
+    predictions = {"model": record["model"], "split": record["split"], "data": DATA}
+    for part, (x, y) in data.items():
+        probabilities = model.predict(x, BATCH_SIZE, verbose=0)
+        losses = -np.log(np.maximum(probabilities[np.arange(len(y)), y], 1e-7))
+        record[part] = {"accuracy": float(np.mean(probabilities.argmax(1) == y)), "loss": float(np.mean(losses))}
+        print(f"{part:10}  accuracy {record[part]['accuracy']:.2%}  loss {record[part]['loss']:.4f}")
+        if part != "train":
+            predictions |= {f"{part}_probabilities": probabilities, f"{part}_labels": y}
+    with written_whole(folder / "predictions.npz") as path:
+        np.savez(path, **predictions)
+    with written_whole(folder / "run.json") as path:
+        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+# Command line
+LIMITS = {  # lowest and highest number, of their type; of all other numbers 1 and 10**9
+    **{"EPOCHS": (1, 10**4), "LIMIT": (0, 10**9), "WARMUP": (0, 10**9), "SEED": (0, 10**9)},
+    **{"LEARNING_RATE": (1e-9, 999.0), "MILESTONES": (0.0, 1.0), "DROP": (0.0, 1.0), "TANH_FROM": (-20.0, 0.0)},
+    **{"TANH_TO": (0.0, 20.0), "MOMENTUM": (0.0, 0.999), "WEIGHT_DECAY": (0.0, 1.0), "LABEL_SMOOTHING": (0.0, 0.999)},
+    **{"DROPOUT": (0.0, 0.999), "COMPRESSION": (0.001, 1.0)},
+}
+
+
+def checked(name, value, comment):
+    """Return a setting's value as its kind, also from a text; raise InputError for what comment or LIMITS forbid."""
+    found = re.search(r"(?:one|any) of ([\w, ]+)", comment)
+    words = found[1].split(", ") if found else []
+    least, most = LIMITS.get(name, (1, 10**9))
+    if words:
+        kind, needed = int if words[0].isdecimal() else str, found[0]
+    elif name in ("DATA", "RUN"):
+        kind, needed = str, "a text"
+    else:
+        kind = type(most)
+        needed = f"{'a whole number' if kind is int else 'a number'} from {least} to {most}"
+    several = "any of" in comment or name == "MILESTONES"
+    items = [value]
+    if several and isinstance(value, str):
+        items = [] if value == "none" else value.split(",")
+    elif several and isinstance(value, tuple | list):
+        items = value
+    try:
+        items = [kind(item) if isinstance(item, str) or kind is float else item for item in items]
+    except (TypeError, ValueError):
+        items = [None]
+    for item in items:
+        allowed = isinstance(item, kind) and (str(item) in words if words else kind is str or least <= item <= most)
+        if not allowed:
+            raise InputError(f"{name} = {value!r} is not {needed}")
+    return tuple(items) if several else items[0]
+
+
+def read_settings(arguments):
+    """Override the settings above by `--name value`; return them all by name, and the folder for the run."""
+    section = Path(__file__).read_text(encoding="utf-8").split("\n# Settings\n")[1].split("\n# Network\n")[0]
+    comments = dict(re.findall(r"^([A-Z_]+) = .+?  # (.+)$", section, re.MULTILINE))
+    for line in section.split("\n"):
+        if re.match(r"[A-Z_]+ *=", line) and line.split(" = ")[0] not in comments:
+            raise InputError(f"the line {line} needs the form NAME = value  # comment, from which --help is made")
+    form, usage = argparse.RawDescriptionHelpFormatter, "%(prog)s [--help] [--name value ...]"
+    parser = argparse.ArgumentParser(usage=usage, description=__doc__, formatter_class=form, allow_abbrev=False)
+    for name, comment in comments.items():
+        text = f"{comment} (now {globals()[name]!r})".replace("%", "%%")
+        parser.add_argument("--" + name.lower().replace("_", "-"), dest=name, metavar="", help=text)
+    given = {name: text for name, text in vars(parser.parse_args(arguments)).items() if text is not None}
+    settings = {name: checked(name, given.get(name, globals()[name]), comments[name]) for name in comments}
+    globals().update(settings)  # the constants above
+    if not re.fullmatch(r"(?!\.)[\w.+-]*", RUN):
+        raise InputError(f"RUN = {RUN!r} is not a plain name for a folder in runs/")
+    parts = [f"{name}-{text}" for name, text in given.items() if name not in ("DATA", "RUN")]
+    name = "-".join([Path(__file__).stem, Path(DATA).stem, *parts]).lower()
+    return settings, Path("runs") / (RUN or re.sub(r"[^a-z0-9.-]", "_", name))
+
+
+if __name__ == "__main__":
+    try:
+        train(*read_settings(sys.argv[1:]))
+    except KeyboardInterrupt:
+        print("\nInterrupted. The same command goes on from the last finished epoch.", file=sys.stderr)
+        sys.exit(130)
+    except (InputError, OSError) as error:
+        mend = "; when that is mended, the same command goes on" if isinstance(error, OSError) else ""
+        print(f"{Path(__file__).name}: {error}{mend}", file=sys.stderr)
+        sys.exit(2)
