@@ -46,6 +46,7 @@ import numpy as np
 import pandas as pd
 from keras import layers
 from matplotlib.figure import Figure
+from PIL import Image, ImageEnhance, ImageOps
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -73,7 +74,7 @@ MOMENTUM = 0.9  # Nesterov's
 WEIGHT_DECAY = 2e-4  # the loss gains half of this times the sum of the squared kernels
 LOSS = "crossentropy"  # focal: arXiv 1708.02002 with gamma 2, alpha 0.25; one of crossentropy, focal
 LABEL_SMOOTHING = 0.0  # part of each label that is spread evenly over the classes
-AUGMENT = ("flip", "shift")  # any of flip, shift, rotate, cutout, mixup, cutmix
+AUGMENT = "flip", "shift"  # any of flip, shift, rotate, zoom, shear, cutout, erase, mixup, cutmix, trivial, autoaugment
 FILL = "constant"  # what shift and rotate fill in: the mean colour or a reflection, one of constant, reflect
 TEST_FLIP = "no"  # the result averages an image's prediction and its mirror image's, one of no, yes
 
@@ -122,11 +123,7 @@ def convolution(x, filters, size, stride=1, padding="same"):
 
 def normalised(x):
     """Without the factor gamma in v3 and resnet_v2, as in Keras Applications, whose weights so fit."""
-    layer = layers.BatchNormalization(momentum=0.9, epsilon=1e-3, scale=VERSION not in ("v3", "resnet_v2"))
-    x = layer(x)
-    if not layer.scale:
-        layer.gamma = np.ones(x.shape[-1], np.float32)  # no weight; quick_on_cpu hands it to TensorFlow's kernel
-    return x
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-3, scale=VERSION not in ("v3", "resnet_v2"))(x)
 
 
 def branch(x, *steps):
@@ -560,13 +557,8 @@ def augment(x, y, colour, random):
     colour, uint8 (3,), fills holes; random is the NumPy generator to draw from, for every image anew.
     """
     n, height, width, _ = x.shape
-    if "rotate" in AUGMENT:  # by up to 15 degrees: each pixel is taken from the one nearest to where it was
-        margin = max(height, width) // 7 + 1  # corners come from outside, by less than sin(15 degrees) / 2 = 0.13
-        angle = random.uniform(-np.pi / 12, np.pi / 12, (n, 1, 1))
-        down, right = np.mgrid[:height, :width] - np.reshape([height - 1, width - 1], (2, 1, 1)) / 2  # from the middle
-        rows = np.rint(np.cos(angle) * down + np.sin(angle) * right + (height - 1) / 2).astype(int) + margin
-        columns = np.rint(np.cos(angle) * right - np.sin(angle) * down + (width - 1) / 2).astype(int) + margin
-        x = with_margin(x, margin, colour)[np.arange(n)[:, np.newaxis, np.newaxis], rows, columns]
+    if {"rotate", "zoom", "shear"} & set(AUGMENT):
+        x = warped(x, colour, random)
     if "shift" in AUGMENT:  # by up to 4 pixels: a view of all 9x9 windows, since a loop over the images is slower
         windows = np.lib.stride_tricks.sliding_window_view(with_margin(x, 4, colour), x.shape[1:], axis=(1, 2, 3))
         top, left = random.integers(0, 9, (2, n))
@@ -574,6 +566,14 @@ def augment(x, y, colour, random):
     if "flip" in AUGMENT:
         flipped = random.random(n) < 0.5
         x[flipped] = np.take(x[flipped], np.arange(width)[::-1], axis=2)  # quicker than [:, :, ::-1]
+    if {"autoaugment", "trivial"} & set(AUGMENT):
+        for i in range(n):
+            x[i] = by_policy(Image.fromarray(x[i]), colour, random)
+    if "erase" in AUGMENT:  # arXiv 1708.04896: half of the images lose a box of 2 to 40% of them to random pixels
+        for i in np.flatnonzero(random.random(n) < 0.5):
+            top, left, rows, columns = erased_box(height, width, random)
+            noise = random.integers(256, size=(rows, columns, 3))
+            x[i, top : top + rows, left : left + columns] = noise
     if "cutout" in AUGMENT:  # arXiv 1708.04552, squares of half the height
         for i, (row, column) in enumerate(random.integers(0, (height, width), (n, 2))):
             x[i, around(row, height // 4), around(column, height // 4)] = colour
@@ -591,6 +591,82 @@ def augment(x, y, colour, random):
                 own = 1 - x[box].size / x[i].size
             y[i] = own * y[i] + (1 - own) * other_labels[i]
     return x, y
+
+
+def warped(x, colour, random):
+    """Return images turned, sheared and zoomed as AUGMENT says; a pixel is the one nearest to where it comes from."""
+    n, height, width, _ = x.shape
+
+    def draw(name, low, high, otherwise):
+        return random.uniform(low, high, (n, 1, 1)) if name in AUGMENT else np.full((n, 1, 1), otherwise)
+
+    angle = draw("rotate", -np.pi / 12, np.pi / 12, 0.0)  # by up to 15 degrees
+    factor = draw("zoom", 0.9, 1.1, 1.0)  # by up to a tenth, larger or smaller
+    slope = draw("shear", -0.2, 0.2, 0.0)  # rows slide by up to a fifth of their distance from the middle one
+    down, right = np.mgrid[:height, :width] - np.reshape([height - 1, width - 1], (2, 1, 1)) / 2  # from the middle
+    down, right = factor * down, factor * (right + slope * down)
+    rows = np.rint(np.cos(angle) * down + np.sin(angle) * right + (height - 1) / 2).astype(int)
+    columns = np.rint(np.cos(angle) * right - np.sin(angle) * down + (width - 1) / 2).astype(int)
+    margin = max(1, -rows.min(), -columns.min(), rows.max() - height + 1, columns.max() - width + 1)
+    x = with_margin(x, margin, colour)
+    return x[np.arange(n)[:, np.newaxis, np.newaxis], rows + margin, columns + margin]
+
+
+def erased_box(height, width, random):
+    """Return top, left, rows and columns of a box for random erasing, of 0.3 to 3.3 times as many rows as columns."""
+    while True:
+        area, ratio = random.uniform(0.02, 0.4) * height * width, random.uniform(0.3, 1 / 0.3)
+        rows, columns = round(np.sqrt(area * ratio)), round(np.sqrt(area / ratio))
+        if rows < height and columns < width:
+            return *random.integers(0, (height - rows + 1, width - columns + 1)), rows, columns
+
+
+def moved(image, matrix, colour):
+    """Return a Pillow image whose pixel (x, y) is that of (a x + b y + c, d x + e y + f), for the matrix a, ..., f."""
+    return image.transform(image.size, Image.Transform.AFFINE, matrix, fillcolor=colour)
+
+
+OPERATIONS = {  # of autoaugment and trivial: on Pillow's images, of strength s from 0 (or -1, those with a sign) to 1
+    "rotate": lambda image, s, colour: image.rotate(30 * s, fillcolor=colour),
+    "shear_x": lambda image, s, colour: moved(image, (1, 0.3 * s, 0, 0, 1, 0), colour),
+    "shear_y": lambda image, s, colour: moved(image, (1, 0, 0, 0.3 * s, 1, 0), colour),
+    "translate_x": lambda image, s, colour: moved(image, (1, 0, 10 / 32 * image.width * s, 0, 1, 0), colour),
+    "translate_y": lambda image, s, colour: moved(image, (1, 0, 0, 0, 1, 10 / 32 * image.height * s), colour),
+    "color": lambda image, s, _: ImageEnhance.Color(image).enhance(0.1 + 1.8 * s),
+    "contrast": lambda image, s, _: ImageEnhance.Contrast(image).enhance(0.1 + 1.8 * s),
+    "brightness": lambda image, s, _: ImageEnhance.Brightness(image).enhance(0.1 + 1.8 * s),
+    "sharpness": lambda image, s, _: ImageEnhance.Sharpness(image).enhance(0.1 + 1.8 * s),
+    "posterize": lambda image, s, _: ImageOps.posterize(image, 8 - round(4 * s)),
+    "solarize": lambda image, s, _: ImageOps.solarize(image, 256 - 256 * s),
+    "autocontrast": lambda image, s, _: ImageOps.autocontrast(image),
+    "equalize": lambda image, s, _: ImageOps.equalize(image),
+    "identity": lambda image, s, _: image,
+    "invert": lambda image, s, _: ImageOps.invert(image),
+}
+POLICY = """
+invert .1 7 contrast .2 6, rotate .7 2 translate_x .3 9, sharpness .8 1 sharpness .9 3, shear_y .5 8 translate_y .7 9,
+autocontrast .5 8 equalize .9 2, shear_y .2 7 posterize .3 7, color .4 3 brightness .6 7,
+sharpness .3 9 brightness .7 9, equalize .6 5 equalize .5 1, contrast .6 7 sharpness .6 5, color .7 7 translate_x .5 8,
+equalize .3 7 autocontrast .4 8, translate_y .4 3 sharpness .2 6, brightness .9 6 color .2 8, solarize .5 2 invert .0 3,
+equalize .2 0 autocontrast .6 0, equalize .2 8 equalize .6 4, color .9 9 equalize .6 6, autocontrast .8 4 solarize .2 8,
+brightness .1 3 color .7 0, solarize .4 5 autocontrast .9 3, translate_y .9 9 translate_y .7 9,
+autocontrast .9 2 solarize .8 3, equalize .8 8 invert .1 3, translate_y .7 9 autocontrast .9 1
+""".replace(",", " ").split()  # autoaugment's: 25 pairs of an operation, its probability, and its magnitude from 0 to 9
+
+
+def by_policy(image, colour, random):
+    """Return a Pillow image after a pair of POLICY (arXiv 1805.09501) or any one operation (2103.10158)."""
+    steps = []
+    if "autoaugment" in AUGMENT:
+        pair = 6 * random.integers(25)
+        steps += [(POLICY[i], float(POLICY[i + 1]), int(POLICY[i + 2]) / 9) for i in (pair, pair + 3)]
+    if "trivial" in AUGMENT:
+        steps.append((list(OPERATIONS)[random.integers(14)], 1.0, random.integers(31) / 30))  # all but invert
+    for name, probability, strength in steps:
+        if random.random() < probability:
+            sign = 2 * random.integers(2) - 1 if name.startswith(("rotate", "shear", "translate")) else 1
+            image = OPERATIONS[name](image, sign * strength, tuple(colour.tolist()))
+    return image
 
 
 def with_margin(x, margin, colour):
@@ -744,8 +820,9 @@ def quick_on_cpu():
         fits = len(inputs.shape) == 4 and not layer.synchronized and layer.compute_dtype != "float16"
         if not (training and layer.trainable and fits):
             return normalise(layer, inputs, training, mask)
+        gamma = layer.gamma if layer.scale else tf.ones(inputs.shape[-1])
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs, scale=layer.gamma, offset=layer.beta, mean=[], variance=[], epsilon=layer.epsilon
+            x=inputs, scale=gamma, offset=layer.beta, mean=[], variance=[], epsilon=layer.epsilon
         )
         count = tf.cast(tf.size(inputs) / inputs.shape[-1], tf.float32)
         variance *= (count - 1) / count  # the kernel's is the unbiased estimate, Keras' average is of the biased one

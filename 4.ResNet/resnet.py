@@ -497,8 +497,9 @@ def quick_on_cpu():
         fits = len(inputs.shape) == 4 and not layer.synchronized and layer.compute_dtype != "float16"
         if not (training and layer.trainable and fits):
             return normalise(layer, inputs, training, mask)
+        gamma = layer.gamma if layer.scale else tf.ones(inputs.shape[-1])
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs, scale=layer.gamma, offset=layer.beta, mean=[], variance=[], epsilon=layer.epsilon
+            x=inputs, scale=gamma, offset=layer.beta, mean=[], variance=[], epsilon=layer.epsilon
         )
         count = tf.cast(tf.size(inputs) / inputs.shape[-1], tf.float32)
         variance *= (count - 1) / count  # the kernel's is the unbiased estimate, Keras' average is of the biased one
