@@ -181,7 +181,11 @@ BAD = [
     ("--seed", "-1", "SEED = '-1' is not a whole number from 0"),
     ("--schedule", "linear", "SCHEDULE = 'linear' is not one of step, cosine, tanh, plateau"),
     ("--schedule", "", "SCHEDULE = '' is not one of"),
-    ("--augment", "flip,shuffle", "is not any of flip, shift, rotate, cutout, mixup, cutmix"),
+    (
+        "--augment",
+        "flip,shuffle",
+        "is not any of flip, shift, rotate, zoom, shear, cutout, erase, mixup, cutmix, trivial,",
+    ),
     ("--augment", "", "AUGMENT = .* is not any of"),
     ("--milestones", "0.5,2", "MILESTONES = '0.5,2' is not a number from 0"),
     ("--milestones", "a", "MILESTONES = 'a' is not a number from"),
