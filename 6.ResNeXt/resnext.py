@@ -342,7 +342,7 @@ class Batches(keras.utils.PyDataset):
     Keras asks for len(batches) and batches[step]; whoever trains calls begin_epoch before each epoch.
     """
 
-    def __init__(self, x, y, colour):  # see augment
+    def __init__(self, x, y, colour):  # see augment; without a colour, the batches stay as they are
         super().__init__()
         self.x, self.y, self.colour = x, y, colour
         self.begin_epoch(0)  # Keras looks at a batch or two before the first epoch
@@ -356,7 +356,10 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, step):
         chosen = self.order[step * BATCH_SIZE : (step + 1) * BATCH_SIZE]
-        return augment(self.x[chosen], self.y[chosen], self.colour, np.random.default_rng((SEED, self.epoch, step)))
+        x, y = self.x[chosen], self.y[chosen]
+        if self.colour is None:
+            return x, y
+        return augment(x, y, self.colour, np.random.default_rng((SEED, self.epoch, step)))
 
 
 # Learning rate
@@ -374,9 +377,9 @@ def learning_rate(epoch):
     return LEARNING_RATE * (1 - np.tanh(TANH_FROM + (TANH_TO - TANH_FROM) * t)) / 2  # arXiv 1806.01593
 
 
-def plateau_rate(losses):
+def plateau_rate(rate, losses):
     """Return the learning rate after these validation losses: it drops when PATIENCE epochs bring no new lowest."""
-    rate, lowest, waited = LEARNING_RATE, np.inf, 0
+    lowest, waited = np.inf, 0
     for loss in losses:
         waited = 0 if loss < lowest else waited + 1
         lowest = min(loss, lowest)
@@ -532,13 +535,17 @@ def locked(folder):
 class Checkpoint(keras.callbacks.Callback):
     """Tells `batches` of every epoch, and after it writes history.csv and backup.npz, from which a run resumes.
 
-    A resume with other `settings` is refused; `variables` get back their values. rates: see train.
+    A resume with other settings or images is refused; `variables` get back their values. With SELECT = best,
+    best_weights are the values that `weights` had at the best epoch's end. Plateau looks at epochs from `since` on.
+    rates: see train.
     """
 
-    def __init__(self, folder, settings, variables, batches, rates):
+    def __init__(self, folder, settings, data, weights, variables, batches, rates):
         super().__init__()
-        self.folder, self.settings, self.variables = folder, settings, variables
-        self.batches, self.rates = batches, rates
+        common = {**settings, "data and split": split_hash(data), "precision": precision(), "backend": BACKEND}
+        self.settings = json.loads(json.dumps(common))  # tuples become lists, as those in backup.npz
+        self.folder, self.weights, self.variables = folder, weights, variables
+        self.batches, self.rates, self.since = batches, rates, 0
         self.history, self.best_weights = [], []
         if (folder / "backup.npz").exists():
             self.resume()
@@ -566,7 +573,8 @@ class Checkpoint(keras.callbacks.Callback):
         self.began = time.perf_counter()
         self.batches.begin_epoch(epoch)
         if SCHEDULE == "plateau":
-            self.rate = plateau_rate([row["val_crossentropy"] for row in self.history])
+            losses = [row["val_crossentropy"] for row in self.history[self.since :]]
+            self.rate = plateau_rate(self.rates(epoch), losses)
             self.model.optimizer.learning_rate = self.rate
         else:
             self.rate = self.rates(epoch + 1 - 1 / self.params["steps"])  # in the epoch's last step
@@ -578,7 +586,7 @@ class Checkpoint(keras.callbacks.Callback):
         if not np.isfinite(logs["loss"]):  # TerminateOnNaN would wait for every step to end before the next begins
             raise InputError(f"the loss is {logs['loss']} in epoch {epoch + 1}; give a lower LEARNING_RATE or a WARMUP")
         if SELECT == "best" and logs["val_accuracy"] > max([row["val_accuracy"] for row in self.history], default=-1):
-            self.best_weights = self.model.get_weights()
+            self.best_weights = [weight.numpy() for weight in self.weights]
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
         row["learning_rate"] = float(self.rate)
         row["images_per_second"] = self.params["steps"] * BATCH_SIZE / (self.trained - self.began)
@@ -601,6 +609,65 @@ def with_test_flip(model):
     return keras.Model(inputs, layers.Average()([model(inputs), model(mirrored)]))
 
 
+@contextmanager
+def begun(folder, settings):
+    """Make ready for a run in `folder` alone; give its record, a context for training, and the number of devices."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        if (folder / "run.json").exists():
+            raise InputError(f"{folder} is finished and stays as it is; give another --run NAME")
+        if (folder / "model.h5").exists() and not (folder / "backup.npz").exists():
+            raise InputError(f"{folder} holds a model without its run.json, which stays; give another --run NAME")
+        quick_on_cpu()
+        warn_of_idle_gpu()
+        keras.config.set_dtype_policy(precision())
+        keras.utils.set_random_seed(SEED)
+        scope, devices = all_devices()
+        if BATCH_SIZE % devices:
+            raise InputError(f"BATCH_SIZE = {BATCH_SIZE} is no multiple of {devices}, the number of devices")
+        yield describe_run(settings), scope, devices
+
+
+def compile_model(model, rates, devices):
+    """Give a model its loss, its metrics and an optimizer with these learning rates of its steps."""
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.synchronized = devices > 1 and BACKEND == "tensorflow"  # JAX has the whole batch's anyway
+    if LOSS == "focal":
+        loss = keras.losses.CategoricalFocalCrossentropy(label_smoothing=LABEL_SMOOTHING)
+    else:
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=LABEL_SMOOTHING)
+    rate = rates[0] if SCHEDULE == "plateau" else EveryStep(rates)  # plateau's is set before every epoch
+    model.compile(
+        optimizer=keras.optimizers.SGD(rate, MOMENTUM, nesterov=True),
+        loss=loss,
+        weighted_metrics=["accuracy", keras.metrics.CategoricalCrossentropy(name="crossentropy")],
+        # TensorFlow's is slower on a CPU and fails on several devices; PyTorch's was not tried
+        jit_compile=BACKEND == "jax" or (BACKEND == "tensorflow" and bool(gpus()) and devices == 1),
+    )
+    model.optimizer.build(model.trainable_variables)  # now, for a resume to fill its variables
+
+
+def fit(model, batches, x, labels, devices, epochs, checkpoint, callbacks=()):
+    """Train a compiled model until that many epochs are in checkpoint's history; x, one-hot labels: to validate on."""
+    callbacks = [*callbacks, checkpoint]
+    if BACKEND == "tensorflow":
+        callbacks.append(keras.callbacks.TensorBoard(checkpoint.folder / "tensorboard", write_graph=False))
+    n = len(x)  # JAX needs as many images on each device: at the end come some with a weight of 0,
+    filled = np.arange(n + -n % devices) % n  # and since Keras divides the loss by the number of all,
+    weights = np.where(np.arange(len(filled)) < n, len(filled) / n, 0)  # the others weigh a little more
+    model.fit(
+        batches,
+        epochs=epochs,
+        initial_epoch=len(checkpoint.history),
+        shuffle=False,  # Batches does
+        validation_data=(x[filled], labels[filled], weights),
+        validation_batch_size=BATCH_SIZE,
+        callbacks=callbacks,
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+
+
 def train(settings, folder, data=None, rates=learning_rate, callbacks=(), batches=None):
     """Train with the settings above, from the last finished epoch if there is one; leave the result in `folder`.
 
@@ -612,83 +679,29 @@ def train(settings, folder, data=None, rates=learning_rate, callbacks=(), batche
     if LIMIT:
         data = data | {"train": tuple(array[:LIMIT] for array in data["train"])}
     (x, y), (x_validation, y_validation) = data["train"], data["validation"]
-    classes = 1 + max(int(labels.max()) for _, labels in data.values())
     if len(x) < BATCH_SIZE:
         raise InputError(f"BATCH_SIZE = {BATCH_SIZE} is more than the {len(x)} training images")
+    classes = 1 + max(int(labels.max()) for _, labels in data.values())
     mean, variance = colour_moments(x)
     one_hot = np.eye(classes, dtype=np.float32)
     if batches is None:
         batches = Batches(x, one_hot[y], np.uint8(np.round(mean)))
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
-        if (folder / "run.json").exists():
-            raise InputError(f"{folder} is finished and stays as it is; give another --run NAME")
-        if (folder / "model.h5").exists() and not (folder / "backup.npz").exists():
-            raise InputError(f"{folder} holds a model without its run.json, which stays; give another --run NAME")
-        quick_on_cpu()
-        warn_of_idle_gpu()
-        keras.config.set_dtype_policy(precision())
-        keras.utils.set_random_seed(SEED)
-        record = describe_run(settings)
-        scope, devices = all_devices()
-        if BATCH_SIZE % devices:
-            raise InputError(f"BATCH_SIZE = {BATCH_SIZE} is no multiple of {devices}, the number of devices")
-        n = len(x_validation)  # JAX needs as many images on each device: at the end come some with a weight of 0,
-        filled = np.arange(n + -n % devices) % n  # and since Keras divides the loss by the number of all,
-        weights = np.where(np.arange(len(filled)) < n, len(filled) / n, 0)  # the others weigh a little more
+    with begun(folder, settings) as (record, scope, devices):
         with scope:
             model = build_model(x.shape[1:], classes, mean, variance)
-            for layer in model.layers:
-                if isinstance(layer, layers.BatchNormalization):
-                    layer.synchronized = devices > 1 and BACKEND == "tensorflow"  # JAX has the whole batch's anyway
-            if LOSS == "focal":
-                loss = keras.losses.CategoricalFocalCrossentropy(label_smoothing=LABEL_SMOOTHING)
-            else:
-                loss = keras.losses.CategoricalCrossentropy(label_smoothing=LABEL_SMOOTHING)
-            if SCHEDULE == "plateau":
-                rate = LEARNING_RATE  # Checkpoint sets it before every epoch
-            else:
-                rate = EveryStep([rates(step / len(batches)) for step in range(EPOCHS * len(batches))])
-            model.compile(
-                optimizer=keras.optimizers.SGD(rate, MOMENTUM, nesterov=True),
-                loss=loss,
-                weighted_metrics=["accuracy", keras.metrics.CategoricalCrossentropy(name="crossentropy")],
-                # TensorFlow's is slower on a CPU and fails on several devices; PyTorch's was not tried
-                jit_compile=BACKEND == "jax" or (BACKEND == "tensorflow" and bool(gpus()) and devices == 1),
-            )
-            model.optimizer.build(model.trainable_variables)  # now, for a resume to fill its variables
+            compile_model(model, [rates(step / len(batches)) for step in range(EPOCHS * len(batches))], devices)
             variables = [*model.variables, *model.optimizer.variables]
             for callback in callbacks:
                 callback.set_model(model)
                 variables += getattr(callback, "variables", [])
-            common = {**settings, "data and split": split_hash(data), "precision": precision(), "backend": BACKEND}
-            common = json.loads(json.dumps(common))  # tuples become lists, as those in backup.npz
-            checkpoint = Checkpoint(folder, common, variables, batches, rates)
-
-            done = len(checkpoint.history)
-            print(f"{folder}: {model.count_params():,} parameters, {len(x)} training images, from epoch {done + 1}")
-            callbacks = [*callbacks, checkpoint]
-            if BACKEND == "tensorflow":
-                callbacks.append(keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False))
-            model.fit(
-                batches,
-                epochs=EPOCHS,
-                initial_epoch=done,
-                shuffle=False,  # Batches does
-                validation_data=(x_validation[filled], one_hot[y_validation[filled]], weights),
-                validation_batch_size=BATCH_SIZE,
-                callbacks=callbacks,
-                verbose=1 if sys.stdout.isatty() else 2,
-            )
+            checkpoint = Checkpoint(folder, settings, data, model.weights, variables, batches, rates)
+            now = f"from epoch {len(checkpoint.history) + 1}"
+            print(f"{folder}: {model.count_params():,} parameters, {len(x)} training images, {now}")
+            fit(model, batches, x_validation, one_hot[y_validation], devices, EPOCHS, checkpoint, callbacks)
         keras.config.set_dtype_policy("float32")  # whatever trained it, any device can use the result
         result = build_model(x.shape[1:], classes, mean, variance)  # not of several devices
         result.set_weights(checkpoint.best_weights or model.get_weights())
-        record["parameters"] = result.count_params()
-        result = with_test_flip(result) if TEST_FLIP == "yes" else result
-        with written_whole(folder / "model.h5") as path:
-            result.save(path, include_optimizer=False)
-        write_results(folder, data, checkpoint.history, record)
-        (folder / "backup.npz").unlink()
+        write_results(folder, result, data, checkpoint.history, record)
 
 
 def describe_run(settings):
@@ -712,13 +725,22 @@ def describe_run(settings):
     }
 
 
-def write_results(folder, data, history, record):
-    """Draw the curves, score the saved model, print that, and write predictions.npz and, last of all, run.json."""
+def write_results(folder, result, data, history, record, marks=()):
+    """Save the model `result`, draw the curves, score it, and write predictions.npz and, last of all, run.json.
+
+    marks: epochs after which the curves get a dotted line.
+    """
+    record["parameters"] = result.count_params()
+    result = with_test_flip(result) if TEST_FLIP == "yes" else result
+    with written_whole(folder / "model.h5") as path:
+        result.save(path, include_optimizer=False)
     figure = Figure(figsize=(8, 9), layout="constrained")
     figure.suptitle(folder.name)
     for axes, name in zip(figure.subplots(3, sharex=True), ("crossentropy", "accuracy", "learning_rate"), strict=True):
         curves = pd.DataFrame(history).set_index("epoch").filter(like=name)
         curves.plot(ax=axes, style=".-", ylabel=name.replace("_", " "), grid=True)
+        for epoch in marks:
+            axes.axvline(epoch + 0.5, color="gray", linestyle=":")
     axes.xaxis.get_major_locator().set_params(integer=True)
     with written_whole(folder / "curves.png") as path:
         figure.savefig(path, dpi=100)
@@ -734,7 +756,9 @@ def write_results(folder, data, history, record):
     }
     predictions = {"model": record["model"], "split": record["split"], "data": DATA}
     for part, (x, y) in data.items():
-        probabilities = model.predict(x, BATCH_SIZE, verbose=0)
+        starts = range(0, len(x), 20 * BATCH_SIZE)  # not all at once: x may be image files
+        chunks = [model.predict(x[start : start + starts.step], BATCH_SIZE, verbose=0) for start in starts]
+        probabilities = np.concatenate(chunks)
         losses = -np.log(np.maximum(probabilities[np.arange(len(y)), y], 1e-7))
         record[part] = {"accuracy": float(np.mean(probabilities.argmax(1) == y)), "loss": float(np.mean(losses))}
         print(f"{part:10}  accuracy {record[part]['accuracy']:.2%}  loss {record[part]['loss']:.4f}")
@@ -744,6 +768,7 @@ def write_results(folder, data, history, record):
         np.savez(path, **predictions)
     with written_whole(folder / "run.json") as path:
         path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    (folder / "backup.npz").unlink()
 
 
 # Command line
@@ -751,7 +776,8 @@ LIMITS = {  # lowest and highest number, of their type; of all other numbers 1 a
     **{"EPOCHS": (1, 10**4), "LIMIT": (0, 10**9), "WARMUP": (0, 10**9), "SEED": (0, 10**9)},
     **{"LEARNING_RATE": (1e-9, 999.0), "MILESTONES": (0.0, 1.0), "DROP": (0.0, 1.0), "TANH_FROM": (-20.0, 0.0)},
     **{"TANH_TO": (0.0, 20.0), "MOMENTUM": (0.0, 0.999), "WEIGHT_DECAY": (0.0, 1.0), "LABEL_SMOOTHING": (0.0, 0.999)},
-    **{"DROPOUT": (0.0, 0.999), "COMPRESSION": (0.001, 1.0)},
+    **{"DROPOUT": (0.0, 0.999), "COMPRESSION": (0.001, 1.0), "HEAD_LEARNING_RATE": (1e-9, 999.0)},
+    **{"IMAGE_SIZE": (32, 4096), "HEAD": (0, 10**6), "HEAD_EPOCHS": (0, 10**4), "UNFREEZE": (0.0, 1.0)},
 }
 
 
@@ -762,7 +788,7 @@ def checked(name, value, comment):
     least, most = LIMITS.get(name, (1, 10**9))
     if words:
         kind, needed = int if words[0].isdecimal() else str, found[0]
-    elif name in ("DATA", "RUN"):
+    elif name in ("DATA", "BASE", "LAYER", "WEIGHTS", "RUN"):
         kind, needed = str, "a text"
     else:
         kind = type(most)

@@ -82,8 +82,8 @@ def steps(script, x, y):
         yield model.train_on_batch(*batch)
 
 
-def rate(batches, seconds):
-    """Return images per second of batches without end, after a warm-up of a quarter of the seconds."""
+def rate(batches, seconds, size=BATCH_SIZE):
+    """Return images per second of batches of that size without end, after a warm-up of a quarter of the seconds."""
     batches = iter(batches)  # a new one in each turn: one that waits for its turn would prefetch, and so seem faster
     began = time.perf_counter()
     while time.perf_counter() - began < seconds / 4:
@@ -91,7 +91,7 @@ def rate(batches, seconds):
     count, began = 0, time.perf_counter()
     while time.perf_counter() - began < seconds:
         next(batches)
-        count += BATCH_SIZE
+        count += size
     return count / (time.perf_counter() - began)
 
 

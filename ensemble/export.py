@@ -26,7 +26,7 @@ from ensemble.combining.metrics import merit
 from ensemble.combining.rule import rule_of
 from ensemble.common.command import RefusedError, new_parser, refuse, run_command
 from ensemble.common.files import file_hash
-from ensemble.members.data import load_images
+from ensemble.members.data import load_images, size_for
 from ensemble.model_files.assemble import add_member, in_float32, operations, pool, read_outputs
 from ensemble.model_files.forms import PADDED, Form, model_inputs, taken_by
 from ensemble.model_files.loading import load_model, usable
@@ -74,10 +74,13 @@ def read_record(file, chosen):
 
 
 # The members as they are
-def test_images(data):
-    """Return IMAGES test images of data, uint8 (n, height, width, 3), or None where this computer lacks them."""
+def test_images(data, size=None):
+    """Return IMAGES test images of data, uint8 (n, height, width, 3), or None where this computer lacks them.
+
+    size: as in load_images.
+    """
     try:
-        return load_images(data, None)[0]["test"][0][:IMAGES]
+        return load_images(data, None, size)[0]["test"][0][:IMAGES]
     except RefusedError:
         return None
 
@@ -169,9 +172,11 @@ def main():
     if os.environ.setdefault("KERAS_BACKEND", "tensorflow") != "tensorflow":
         refuse("only TensorFlow computes in float64 and writes .onnx; leave KERAS_BACKEND out, any member will do")
     method, rule, members, data = read_record(options.record, options.method)
-    images = test_images(data)
+    images = None if Path(data).is_dir() else test_images(data)
     start_tensorflow()
     models = open_members(members, {out.suffix for out in options.out})
+    if Path(data).is_dir():
+        images = test_images(data, size_for(data, models[0], members[0]["path"]))
     if images is None:
         print(f"{data} cannot be loaded here; images of random pixels take its place")
         images = random_images(models[0], members[0])

@@ -11,6 +11,8 @@ alone: what they share is copied. 4.ResNet/resnet.py is the home of the imports,
 
 and of the comments of settings (which are their --help); of a setting that it lacks, the first script that has it.
 A setting whose comment has to be another, such as DEPTH, has the line `# Differs from 4.ResNet/resnet.py` above it.
+The one exception is transfer/transfer.py, which imports ThreadPoolExecutor too, and has a `train` of its own, above the
+line instead of below it.
 Above the line every script is its own: a function there whose body, of three lines or more, stands in another script
 too needs the mark `# As in 6.ResNeXt/resnext.py` directly above it, which names its home.
 
@@ -32,6 +34,7 @@ from ensemble.common.scripts import ROOT
 
 HOME = "4.ResNet/resnet.py"
 LINE = f"# From here on as in {HOME}\n"
+EXCEPTION, ITS_IMPORT = "transfer/transfer.py", "from concurrent.futures import ThreadPoolExecutor\n"
 SETTING = re.compile(r"^(# Differs from (\S+)\n)?([A-Z_]+) = .+?  (# .+)$", re.MULTILINE)
 MARK = re.compile(r" *# As in (\S+)")
 
@@ -41,8 +44,9 @@ def read_scripts(root):
     paths = [path.relative_to(root).as_posix() for path in root.glob("[0-9]*.*/*.py")]
     if HOME not in paths:
         refuse(f"{root} has no {HOME}; give the root of the collection")
+    paths = sorted(paths, key=lambda path: (path != HOME, int(re.match(r"\d+", path)[0]), path))
     scripts = {}
-    for path in sorted(paths, key=lambda path: (path != HOME, int(re.match(r"\d+", path)[0]), path)):
+    for path in paths + [EXCEPTION] * (root / EXCEPTION).is_file():
         try:
             scripts[path] = (root / path).read_text(encoding="utf-8")
             ast.parse(scripts[path])
@@ -58,6 +62,15 @@ def split(text):
     )
     once = all(text.count(f"\n{beginning}") == 1 for beginning in ("# Settings\n", "# Network\n", LINE))
     return list(parts.groups()) if parts and once else None
+
+
+def for_exception(home):
+    """Return what EXCEPTION is to have of the home's parts: an import more, and the block without `train`."""
+    docstring, imports, settings, network, block = home
+    lines = imports.splitlines(keepends=True)
+    place = next(i for i, line in enumerate([*lines, "from d"]) if line.startswith("from ") and line > ITS_IMPORT)
+    imports = "".join([*lines[:place], ITS_IMPORT, *lines[place:]])
+    return docstring, imports, settings, network, re.sub(r"^def train\(.*?(?=^\S)", "", block, flags=re.M | re.S)
 
 
 def first_difference(part, home, first_line):
@@ -87,6 +100,7 @@ def check(scripts):
     home = split(scripts[HOME])
     for path, text in scripts.items():
         parts = split(text)
+        theirs = for_exception(home) if home and path == EXCEPTION else home
         if not parts:
             order = f"docstring, imports, '# Settings', '# Network' and '{LINE.strip()}', in this order"
             faults.append((path, 1, f"needs {order}, each once"))
@@ -94,10 +108,10 @@ def check(scripts):
             continue
         starts = ["".join(parts[:number]).count("\n") + 1 for number in range(5)]
         for number, name in ((1, "the imports differ"), (4, "the block differs")):
-            if parts[number] != home[number]:
-                line, ours, theirs = first_difference(parts[number], home[number], starts[number])
-                faults.append((path, line, f"{name} from {HOME}: {ours!r}, where that has {theirs!r}"))
-                parts[number] = home[number]
+            if parts[number] != theirs[number]:
+                line, our, their = first_difference(parts[number], theirs[number], starts[number])
+                faults.append((path, line, f"{name} from {HOME}: {our!r}, where that has {their!r}"))
+                parts[number] = theirs[number]
         settings = parts[2]
         for setting in SETTING.finditer(settings):
             marked, other, name, comment = setting.groups()

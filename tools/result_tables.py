@@ -45,14 +45,19 @@ def markdown(titles, rows, notes):
 def describe_network(settings):
     """Return the settings that make a script's network: all before EPOCHS but those of the data, in words.
 
-    A run limited to fewer training images says so.
+    Empty ones are left out. A run limited to fewer training images says so.
     """
     names = list(settings)
     own = [name for name in names[: names.index("EPOCHS")] if name not in ("DATA", "HOLD_OUT", "LIMIT")]
-    words = [f"{name.lower().replace('_', ' ')} {settings[name]}" for name in own]
+    words = [f"{name.lower().replace('_', ' ')} {settings[name]}" for name in own if settings[name] != ""]
     if settings.get("LIMIT"):
         words.append(f"only {settings['LIMIT']} training images")
     return ", ".join(words)
+
+
+def epochs(settings):
+    """Return the number of epochs of a run, over both phases of transfer/transfer.py, the second of which may lack."""
+    return settings.get("HEAD_EPOCHS", 0) + (settings["EPOCHS"] if settings.get("UNFREEZE", 1) else 0)
 
 
 def training_table(records, up, part):
@@ -74,10 +79,10 @@ def training_table(records, up, part):
                 f"{link(Path(script).stem, script, up)} {describe_network(settings)}",
                 name_of_data(record),
                 f"{record['parameters']:,}",
-                str(settings["EPOCHS"]),
+                str(epochs(settings)),
                 percent(record["validation"]),
                 percent(record["test"]),
-                f"{record['seconds'] / 60:.1f}",
+                f"{(record['seconds'] + record.get('feature_seconds', 0)) / 60:.1f}",
                 links(name, record, up),
             ]
         )

@@ -1,6 +1,7 @@
 """The images that members are scored on, and the names of their classes."""
 
 import functools
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from ensemble.combining.predictions import PARTS
 from ensemble.common.command import RefusedError
 from ensemble.common.files import file_hash
 from ensemble.common.scripts import import_script
+from ensemble.model_files.forms import taken_by
 
 NAMES = {
     "cifar10": "airplane automobile bird cat deer dog frog horse ship truck",
@@ -16,10 +18,14 @@ NAMES = {
 }
 
 
+SIZE = 96  # of the images of a folder that are only looked at
+
+
 @functools.lru_cache(maxsize=1)
-def load_images(data, hold_out):
+def load_images(data, hold_out, size=None):
     """Return what 4.ResNet/resnet.py makes of DATA and HOLD_OUT (None: its own): the images of its split.
 
+    size: height and width in which the images of a folder are read, by transfer/transfer.py (None: SIZE).
     Returns {"validation": (x, y), "test": (x, y)}, the number of classes, and the strings and numbers that
     identify them in a file of predictions.
     """
@@ -27,18 +33,32 @@ def load_images(data, hold_out):
     resnet = import_script("4.ResNet/resnet.py")
     resnet.quick_on_cpu()
     hold_out = resnet.HOLD_OUT if hold_out is None else hold_out
+    script = import_script("transfer/transfer.py") if Path(data).is_dir() else resnet
     try:
-        images = resnet.load_data(data, hold_out)
-    except resnet.InputError as error:
+        if Path(data).is_dir():
+            images = script.load_folder(data, hold_out, size or SIZE)
+        else:
+            images = script.load_data(data, hold_out)
+        known = {"data": data, "split": resnet.split_hash(images), "hold_out": hold_out, "data_sha256": data_hash(data)}
+        parts = {part: (images[part][0][:], images[part][1]) for part in PARTS}  # files are read now
+    except script.InputError as error:
         raise RefusedError(str(error)) from None
     classes = 1 + max(int(labels.max()) for _, labels in images.values())
-    known = {
-        "data": data,
-        "split": resnet.split_hash(images),
-        "hold_out": hold_out,
-        "data_sha256": file_hash(data) if Path(data).is_file() else "",
-    }
-    return {part: images[part] for part in PARTS}, classes, known
+    return parts, classes, known
+
+
+def data_hash(data):
+    """Return the SHA-256 of a file of data; of a folder, that of its files' names, sizes and times; else ""."""
+    if not Path(data).is_dir():
+        return file_hash(data) if Path(data).is_file() else ""
+    files = sorted(file for file in Path(data).rglob("*") if file.is_file())
+    about = [(str(file.relative_to(data)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return hashlib.sha256(repr(about).encode()).hexdigest()
+
+
+def size_for(data, model, path):
+    """Return the height in which the images of a folder are read for a model; None for other data, or any height."""
+    return taken_by(model, path).height if Path(data).is_dir() else None
 
 
 def original_size(data):
@@ -53,10 +73,14 @@ def original_size(data):
 
 
 def class_names(data, count):
-    """Return the names of the `count` classes of a DATA setting: its file's, those of a known data set, or numbers."""
+    """Return the names of the `count` classes of a DATA setting: its file's or folder's, a known set's, or numbers."""
     try:
-        with np.load(data) as file:
-            names = [str(name) for name in file["class_names"]]
+        if Path(data).is_dir():  # as transfer/transfer.py finds them
+            root = Path(data, "train") if Path(data, "train").is_dir() else Path(data)
+            names = sorted(path.name for path in root.iterdir() if path.is_dir() and path.name[0] not in "._@")
+        else:
+            with np.load(data) as file:
+                names = [str(name) for name in file["class_names"]]
     except Exception:  # no file, or none with names: it can be broken in many ways
         names = []
     if len(names) == count:

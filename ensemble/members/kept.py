@@ -7,8 +7,8 @@ import numpy as np
 
 from ensemble.combining.predictions import PARTS
 from ensemble.common.command import RefusedError
-from ensemble.common.files import file_hash
 from ensemble.common.records import read_run
+from ensemble.members.data import data_hash
 from ensemble.model_files.forms import Form, are_probabilities, finite, softmax
 
 
@@ -44,7 +44,7 @@ def kept_predictions(path, model, data, hold_out, form=None):
             raise RefusedError(f"{file} is damaged; delete it, and it is made anew from the model") from None
         if own:
             kept["hold_out"] = read_run(path)["settings"].get("HOLD_OUT")
-        elif Path(kept["data"]).is_file() and file_hash(kept["data"]) != kept["data_sha256"]:
+        elif Path(kept["data"]).exists() and data_hash(kept["data"]) != kept["data_sha256"]:
             continue
         if (
             kept["model"] == model

@@ -26,7 +26,8 @@ def argument_parser(description):
         "--data",
         metavar="DATA",
         help="images to score the members on: cifar10, cifar100, mnist, fashion_mnist, digits or a .npz file, as in "
-        "4.ResNet/resnet.py; needed only for a model with neither run.json nor predictions beside it",
+        "4.ResNet/resnet.py, or a folder, as in transfer/transfer.py; needed only for a model with neither run.json "
+        "nor predictions beside it",
     )
     parser.add_argument(
         "--hold-out",

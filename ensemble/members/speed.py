@@ -3,13 +3,14 @@
 import json
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 
 from ensemble.common.command import RefusedError, progress
 from ensemble.common.files import written_apart
 from ensemble.common.records import describe_computer
-from ensemble.members.data import load_images
+from ensemble.members.data import load_images, size_for
 from ensemble.members.predicting import batch_for
 from ensemble.model_files.forms import Form, model_inputs
 from ensemble.model_files.loading import load_model, usable
@@ -50,12 +51,14 @@ def seconds_per_thousand(members):
 
 def measure_seconds(member):
     """Return the seconds that a model takes for 1,000 images, as seconds_per_thousand says."""
-    images, _, _ = load_images(member.data, member.hold_out)
+    if not Path(member.data).is_dir():
+        load_images(member.data, member.hold_out)  # before the model: there may be none
     import keras
 
-    x = np.resize(images["test"][0], (1000, *images["test"][0].shape[1:]))  # fewer are repeated
     form = Form.of_record(member.form)
     model = load_model(member.path, form.output)
+    images, _, _ = load_images(member.data, member.hold_out, size_for(member.data, model, member.path))
+    x = np.resize(images["test"][0], (1000, *images["test"][0].shape[1:]))  # fewer are repeated
     rounds = []
     with usable(member.path):
         size = batch_for(model, member.path, x.shape[1:3], form)
