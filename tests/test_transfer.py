@@ -146,11 +146,11 @@ def test_a_run_leaves_what_every_run_leaves(finished):
 
 
 def test_each_phase_runs_through_the_schedule(finished):
-    """The cosine from 0.1 and from 0.001, at the last of 17 steps of each of two epochs."""
+    """The cosine from 0.01 and from 0.001, at the last of 17 steps of each of two epochs."""
     rates = [float(row["learning_rate"]) for row in history(finished[0])]
     place = np.array([17 - 1, 34 - 1]) / 34
     expected = (1 + np.cos(np.pi * place)) / 2
-    np.testing.assert_allclose(rates, [*(0.1 * expected), *(0.001 * expected)], rtol=1e-5)
+    np.testing.assert_allclose(rates, [*(0.01 * expected), *(0.001 * expected)], rtol=1e-5)
 
 
 def test_only_the_head_learns_without_a_second_phase(small, run, tmp_path):

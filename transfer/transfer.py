@@ -64,8 +64,8 @@ IMAGE_SIZE = 96  # height and width in which a base by name sees the images, and
 
 HEAD = 0  # units of a dense layer in the head, before that of the classes; 0 is none
 DROPOUT = 0.5  # part of the activations dropped in training
-HEAD_EPOCHS = 10  # of the first phase, in which the base is frozen
-HEAD_LEARNING_RATE = 0.1  # the highest learning rate of the first phase
+HEAD_EPOCHS = 5  # of the first phase, in which the base is frozen
+HEAD_LEARNING_RATE = 0.01  # the highest learning rate of the first phase
 HEAD_AUGMENT = "no"  # augment in the first phase too, where else features are computed only once, one of no, yes
 UNFREEZE = 0.25  # share of the base's layers with weights, from its end, that the second phase trains; 0: no such phase
 
