@@ -1,5 +1,6 @@
 """transfer/transfer.py: the bases, both phases, and folders of images."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -13,6 +14,8 @@ from conftest import ROOT, load_script, run_script, write_small_script
 from PIL import Image
 from test_backends import TWO_DEVICES
 from test_runs import history, same_weights, weights
+
+from ensemble.members import data
 
 SCRIPT = "transfer/transfer.py"
 BASES = sorted(name for name in dir(keras.applications) if name[0].isupper())
@@ -128,12 +131,13 @@ def test_a_layer_of_the_base_by_name():
 
 
 # Both phases
-def test_a_run_leaves_what_every_run_leaves(finished):
+def test_a_run_leaves_what_every_run_leaves(finished, small):
     folder, printed = finished
     names = {"model.h5", "run.json", "history.csv", "curves.png", "predictions.npz", "tensorboard"}
     assert {path.name for path in folder.iterdir()} == names
     record = json.loads((folder / "run.json").read_text())
     assert record["feature_seconds"] > 0 and record["settings"]["HEAD"] == 16
+    assert record["files_sha256"] == {str(small): hashlib.sha256(small.read_bytes()).hexdigest()}
     assert "features of 1,150 of 1,150 train images" in printed
     model = keras.models.load_model(folder / "model.h5", compile=False)
     data = load_script("4.ResNet/resnet.py").load_data("digits", 5000)
@@ -272,6 +276,14 @@ def test_files_are_read_as_images_to_npz_reads_them(photos, run, tmp_path):
         assert np.array_equal(files[:], x) and np.array_equal(labels, y)
         chosen = np.array([3, 0, 3])
         assert np.array_equal(files[chosen], x[chosen]) and files.shape == x.shape
+
+
+def test_a_folder_with_the_name_of_a_data_set_is_not_taken_for_it(photos, monkeypatch):
+    shutil.copytree(photos, photos.parent / "digits")
+    monkeypatch.chdir(photos.parent)
+    script = load_script(SCRIPT)
+    assert script.is_folder("photos") and data.is_folder("photos")
+    assert not script.is_folder("digits") and not data.is_folder("digits")
 
 
 def test_a_split_is_the_same_at_every_size_and_another_of_other_files(photos):

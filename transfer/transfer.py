@@ -252,6 +252,11 @@ class ImageFiles:
         return np.asarray(image.resize((self.size, self.size), Image.Resampling.BILINEAR, box))
 
 
+def is_folder(data):
+    """Return whether DATA is a folder, and not a data set by name, which a folder may have too."""
+    return data not in ("cifar10", "cifar100", "mnist", "fashion_mnist", "digits") and Path(data).is_dir()
+
+
 def load_folder(folder, hold_out, size):
     """Return what load_data returns, with x as ImageFiles, of the .png, .jpg and .jpeg files in a folder.
 
@@ -338,7 +343,7 @@ def train(settings, folder):
 
     settings: what run.json is to hold. Raises InputError, or OSError where nothing can be written.
     """
-    data = load_folder(DATA, HOLD_OUT, IMAGE_SIZE) if Path(DATA).is_dir() else load_data(DATA, HOLD_OUT)
+    data = load_folder(DATA, HOLD_OUT, IMAGE_SIZE) if is_folder(DATA) else load_data(DATA, HOLD_OUT)
     if LIMIT:
         data = data | {"train": tuple(array[:LIMIT] for array in data["train"])}
     (x, y), (x_validation, y_validation) = data["train"], data["validation"]
@@ -385,6 +390,8 @@ def train(settings, folder):
         keras.config.set_dtype_policy("float32")  # whatever trained it, any device can use the result
         result = build_model(x.shape[1:], classes)  # not of several devices
         result.set_weights(checkpoint.best_weights or model.get_weights())
+        used = [file for file in (BASE, WEIGHTS) if Path(file).is_file()]
+        record["files_sha256"] = {file: hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in used}
         if on_features:
             with np.load(folder / "features.npz") as kept:
                 record["feature_seconds"] = float(kept["seconds"])

@@ -18,6 +18,7 @@ NAMES = {
 }
 
 
+KERAS_OR_SKLEARN = ("cifar10", "cifar100", "mnist", "fashion_mnist", "digits")  # has them
 SIZE = 96  # of the images of a folder that are only looked at
 
 
@@ -33,9 +34,9 @@ def load_images(data, hold_out, size=None):
     resnet = import_script("4.ResNet/resnet.py")
     resnet.quick_on_cpu()
     hold_out = resnet.HOLD_OUT if hold_out is None else hold_out
-    script = import_script("transfer/transfer.py") if Path(data).is_dir() else resnet
+    script = import_script("transfer/transfer.py") if is_folder(data) else resnet
     try:
-        if Path(data).is_dir():
+        if is_folder(data):
             images = script.load_folder(data, hold_out, size or SIZE)
         else:
             images = script.load_data(data, hold_out)
@@ -47,9 +48,14 @@ def load_images(data, hold_out, size=None):
     return parts, classes, known
 
 
+def is_folder(data):
+    """Return whether a DATA setting is a folder, and not a data set by name, which a folder may have too."""
+    return data not in KERAS_OR_SKLEARN and Path(data).is_dir()
+
+
 def data_hash(data):
     """Return the SHA-256 of a file of data; of a folder, that of its files' names, sizes and times; else ""."""
-    if not Path(data).is_dir():
+    if not is_folder(data):
         return file_hash(data) if Path(data).is_file() else ""
     files = sorted(file for file in Path(data).rglob("*") if file.is_file())
     about = [(str(file.relative_to(data)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
@@ -58,7 +64,7 @@ def data_hash(data):
 
 def size_for(data, model, path):
     """Return the height in which the images of a folder are read for a model; None for other data, or any height."""
-    return taken_by(model, path).height if Path(data).is_dir() else None
+    return taken_by(model, path).height if is_folder(data) else None
 
 
 def original_size(data):
@@ -75,7 +81,7 @@ def original_size(data):
 def class_names(data, count):
     """Return the names of the `count` classes of a DATA setting: its file's or folder's, a known set's, or numbers."""
     try:
-        if Path(data).is_dir():  # as transfer/transfer.py finds them
+        if is_folder(data):  # as transfer/transfer.py finds them
             root = Path(data, "train") if Path(data, "train").is_dir() else Path(data)
             names = sorted(path.name for path in root.iterdir() if path.is_dir() and path.name[0] not in "._@")
         else:
