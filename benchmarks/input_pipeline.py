@@ -2,6 +2,7 @@
 
     python benchmarks/input_pipeline.py
     python benchmarks/input_pipeline.py --no-steps  # without the training steps, which take longest
+    python benchmarks/input_pipeline.py --each      # each augmentation alone instead
     python benchmarks/input_pipeline.py --memory    # how much memory the images take instead
 
 All on 45,000 images of 32x32 pixels drawn at random, in batches of 128. Compared are the scripts' `Batches`, directly
@@ -124,6 +125,24 @@ def print_speeds(seconds, with_steps):
         print(f"| {what}: {of} | {medians[what, of]:,.0f} | {min(figures):,.0f} to {max(figures):,.0f} | {times} |")
 
 
+def print_each(seconds):
+    import_script("4.ResNet/resnet.py")
+    x, y = draw_images(45_000)
+    names = "flip shift rotate zoom shear cutout erase mixup cutmix trivial autoaugment".split()
+    rows = {}
+    for name in names:
+        AUGMENTATIONS[name] = (name,), "constant"
+        rows[name] = pipeline(DIRECT, name, x, y)
+    rates = {name: [] for name in names}
+    for number in range(ROUNDS):
+        print(f"round {number + 1} of {ROUNDS}", file=sys.stderr)
+        for name, batches in rows.items():
+            rates[name].append(rate(batches, seconds))
+    print("| augmentation | images/s (median) | lowest to highest |\n|---|---:|:---:|")
+    for name, figures in rates.items():
+        print(f"| {name} | {statistics.median(figures):,.0f} | {min(figures):,.0f} to {max(figures):,.0f} |")
+
+
 def resident():
     """Return the bytes of this process that are in memory now."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -162,12 +181,15 @@ def main():
     parser = new_parser(__doc__)
     parser.add_argument("--no-steps", action="store_true", help="leave out the training steps of each script")
     parser.add_argument("--seconds", type=float, default=2, help="at least so long for each row in each round (2)")
+    parser.add_argument("--each", action="store_true", help="time each augmentation alone instead, directly")
     parser.add_argument("--memory", action="store_true", help="measure memory instead")
     arguments = parser.parse_args()
     today = datetime.datetime.now(datetime.UTC).date()
     print(f"{describe_computer()}; {today}; `{shlex.join(['python', *sys.argv])}`\n")
     if arguments.memory:
         print_memory()
+    elif arguments.each:
+        print_each(arguments.seconds)
     else:
         print_speeds(arguments.seconds, not arguments.no_steps)
 

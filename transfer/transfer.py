@@ -392,7 +392,7 @@ def train(settings, folder):
         result.set_weights(checkpoint.best_weights or model.get_weights())
         used = [file for file in (BASE, WEIGHTS) if Path(file).is_file()]
         record["files_sha256"] = {file: hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in used}
-        if on_features:
+        if (folder / "features.npz").exists():
             with np.load(folder / "features.npz") as kept:
                 record["feature_seconds"] = float(kept["seconds"])
         write_results(folder, result, data, checkpoint.history, record, marks=[HEAD_EPOCHS] if len(plan) > 1 else [])
