@@ -128,7 +128,7 @@ def print_speeds(seconds, with_steps):
 def print_each(seconds):
     import_script("4.ResNet/resnet.py")
     x, y = draw_images(45_000)
-    names = "flip shift rotate zoom shear cutout erase mixup cutmix trivial autoaugment".split()
+    names = ["flip", "shift", "rotate", "zoom", "shear", "cutout", "erase", "mixup", "cutmix", "trivial", "autoaugment"]
     rows = {}
     for name in names:
         AUGMENTATIONS[name] = (name,), "constant"
