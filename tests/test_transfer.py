@@ -283,7 +283,8 @@ def test_a_folder_with_the_name_of_a_data_set_is_not_taken_for_it(photos, monkey
     monkeypatch.chdir(photos.parent)
     script = load_script(SCRIPT)
     assert script.is_folder("photos") and data.is_folder("photos")
-    assert not script.is_folder("digits") and not data.is_folder("digits")
+    for name in ("digits", ""):
+        assert not script.is_folder(name) and not data.is_folder(name)
 
 
 def test_a_split_is_the_same_at_every_size_and_another_of_other_files(photos):

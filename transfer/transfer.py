@@ -254,7 +254,7 @@ class ImageFiles:
 
 def is_folder(data):
     """Return whether DATA is a folder, and not a data set by name, which a folder may have too."""
-    return data not in ("cifar10", "cifar100", "mnist", "fashion_mnist", "digits") and Path(data).is_dir()
+    return data not in ("", "cifar10", "cifar100", "mnist", "fashion_mnist", "digits") and Path(data).is_dir()
 
 
 def load_folder(folder, hold_out, size):

@@ -16,8 +16,6 @@ NAMES = {
     "cifar10": "airplane automobile bird cat deer dog frog horse ship truck",
     "fashion_mnist": "T-shirt/top trouser pullover dress coat sandal shirt sneaker bag ankle-boot",
 }
-
-
 KERAS_OR_SKLEARN = ("cifar10", "cifar100", "mnist", "fashion_mnist", "digits")  # has them
 SIZE = 96  # of the images of a folder that are only looked at
 
@@ -50,7 +48,7 @@ def load_images(data, hold_out, size=None):
 
 def is_folder(data):
     """Return whether a DATA setting is a folder, and not a data set by name, which a folder may have too."""
-    return data not in KERAS_OR_SKLEARN and Path(data).is_dir()
+    return data not in ("", *KERAS_OR_SKLEARN) and Path(data).is_dir()
 
 
 def data_hash(data):
