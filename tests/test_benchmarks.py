@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, load_script, run_script
 
-from benchmarks import input_pipeline, stopwatch, tf_data_pipeline, train_in_keras, training
+from benchmarks import image_folder, input_pipeline, stopwatch, tf_data_pipeline, train_in_keras, training
 from ensemble.common.scripts import training_scripts
 
 
@@ -113,6 +113,24 @@ def test_every_pipeline_is_timed_with_every_augmentation(run):
             float(text.replace(",", "")) for text in (median, *spread.split(" to "), of_tf_data)
         )
         assert 0 < least <= median <= most and float(times) == pytest.approx(median / of_tf_data, rel=0.01, abs=0.01)
+
+
+def test_each_augmentation_is_timed_alone(run):
+    rows = table(run("benchmarks/input_pipeline.py", "--each", "--seconds", "0.02").stdout)
+    comment = re.search(r"^AUGMENT = .*any of (.*)$", (ROOT / "4.ResNet/resnet.py").read_text(), re.MULTILINE)[1]
+    assert set(rows) == set(comment.split(", "))
+    assert all(float(median.replace(",", "")) > 0 for median, _ in rows.values())
+
+
+def test_images_of_a_folder_are_timed_beside_keras_own(run):
+    rows = run("benchmarks/image_folder.py", "--seconds", "0.02").stdout.splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in rows if line.startswith("| ")][1:]
+    assert [row[:2] for row in rows] == [
+        [what, size] for size in ("96x96", "224x224") for what in (image_folder.KERAS, image_folder.OURS)
+    ]
+    for (_, _, theirs, *_, one), (_, _, ours, *_, times) in zip(rows[::2], rows[1::2], strict=True):
+        theirs, ours = (float(text.replace(",", "")) for text in (theirs, ours))
+        assert float(one) == 1 and float(times) == pytest.approx(ours / theirs, rel=0.05, abs=0.01)
 
 
 def test_the_images_stay_in_memory_once_and_with_tf_data_twice(run):
