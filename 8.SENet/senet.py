@@ -223,10 +223,13 @@ def in_colour(x):
     return x if x.shape[3] == 3 else np.repeat(x, 3, axis=3)
 
 
-def split_hash(data):
-    """Return 16 hex digits that identify the validation and the test images and their labels."""
-    arrays = [*data["validation"], *data["test"]]
-    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()[:16]
+def split_hash(data, parts=("validation", "test")):
+    """Return 16 hex digits that identify the images and the labels of these parts."""
+    digest = hashlib.sha256()
+    for part in parts:
+        for array in data[part]:
+            digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def colour_moments(x):
@@ -576,7 +579,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def __init__(self, folder, settings, data, weights, variables, batches, rates):
         super().__init__()
-        common = {**settings, "data and split": split_hash(data), "precision": precision(), "backend": BACKEND}
+        common = {**settings, "data and split": split_hash(data, data), "precision": precision(), "backend": BACKEND}
         self.settings = json.loads(json.dumps(common))  # tuples become lists, as those in backup.npz
         self.folder, self.weights, self.variables = folder, weights, variables
         self.batches, self.rates, self.since = batches, rates, 0
@@ -618,7 +621,9 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         if not np.isfinite(logs["loss"]):  # TerminateOnNaN would wait for every step to end before the next begins
-            raise InputError(f"the loss is {logs['loss']} in epoch {epoch + 1}; give a lower LEARNING_RATE or a WARMUP")
+            raise InputError(
+                f"the loss is {logs['loss']} in epoch {epoch + 1}; give a lower learning rate, or a WARMUP"
+            )
         if SELECT == "best" and logs["val_accuracy"] > max([row["val_accuracy"] for row in self.history], default=-1):
             self.best_weights = [weight.numpy() for weight in self.weights]
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}

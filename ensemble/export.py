@@ -26,7 +26,7 @@ from ensemble.combining.metrics import merit
 from ensemble.combining.rule import rule_of
 from ensemble.common.command import RefusedError, new_parser, refuse, run_command
 from ensemble.common.files import file_hash
-from ensemble.members.data import is_folder, load_images, size_for
+from ensemble.members.data import is_folder, load_images, size_for, start_keras
 from ensemble.model_files.assemble import add_member, in_float32, operations, pool, read_outputs
 from ensemble.model_files.forms import PADDED, Form, model_inputs, taken_by
 from ensemble.model_files.loading import load_model, usable
@@ -172,7 +172,10 @@ def main():
     if os.environ.setdefault("KERAS_BACKEND", "tensorflow") != "tensorflow":
         refuse("only TensorFlow computes in float64 and writes .onnx; leave KERAS_BACKEND out, any member will do")
     method, rule, members, data = read_record(options.record, options.method)
-    images = None if is_folder(data) else test_images(data)
+    if is_folder(data):
+        start_keras()
+    else:
+        images = test_images(data)
     start_tensorflow()
     models = open_members(members, {out.suffix for out in options.out})
     if is_folder(data):

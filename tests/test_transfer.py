@@ -81,6 +81,57 @@ def test_the_base_sees_enlarged_and_preprocessed_images(name, tmp_path):
     assert model.output_shape == (None, 5)
 
 
+@pytest.mark.parametrize("name", ["MobileNetV3Small", "InceptionResNetV2", "ConvNeXtTiny"])
+def test_what_an_h5_file_cannot_hold_becomes_layers_that_compute_the_same(name, tmp_path):
+    network = getattr(keras.applications, name)(include_top=False, weights=None, input_shape=(75, 75, 3))
+    keras.utils.set_random_seed(0)
+    network.set_weights([np.random.uniform(0.1, 0.3, weight.shape) for weight in network.get_weights()])
+    script = load_script(SCRIPT)
+    script.of_layers_only(network).save(tmp_path / "base.h5")
+    x = np.random.default_rng(0).uniform(0, 1, (2, 75, 75, 3)).astype(np.float32)
+    expected = network.predict(x, verbose=0)
+    found = keras.models.load_model(tmp_path / "base.h5", compile=False).predict(x, verbose=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+
+def classifiers():
+    """Yield a name, a classifier, and what is said of it as a BASE; "" if it will do."""
+    layers = keras.layers
+    first = [keras.Input((32, 32, 3)), layers.Conv2D(4, 3), layers.GlobalAveragePooling2D()]
+    yield "Sequential", keras.Sequential([*first, layers.Dense(5)]), ""
+    inputs = keras.Input((32, 32, 3))
+    x = layers.Conv2D(4, 3)(inputs * 2.0 + 1.0)
+    yield "operations", keras.Model(inputs, layers.Dense(5)(layers.Flatten()(x))), ""
+    yield "others", keras.Model(inputs, layers.Dense(5)(layers.Flatten()(keras.ops.sin(x)))), "does not survive an .h5"
+    inner = keras.Sequential([*first, layers.Dense(5)])
+    yield "nested", keras.Model(inputs, inner(layers.Conv2D(3, 1)(inputs))), "its classes are made in a model inside it"
+    grey = keras.Input((32, 32, 1))
+    yield "grey", keras.Model(grey, layers.Dense(5)(layers.Flatten()(grey))), "give a classifier of colour images"
+    two = keras.Input((32, 32, 3))
+    both = layers.Dense(5)(layers.Flatten()(layers.Add()([inputs, two])))
+    yield "two inputs", keras.Model([inputs, two], both), "give a classifier of colour images of one size"
+    any_size = keras.Input((None, None, 3))
+    yield "any size", keras.Model(any_size, layers.Dense(5)(layers.GlobalAveragePooling2D()(any_size))), "of one size"
+    yield "no classes", keras.Model(inputs, layers.Flatten()(inputs)), "gives no features"
+
+
+@pytest.mark.parametrize("name", [name for name, *_ in classifiers()])
+def test_classifiers_of_every_kind_as_bases(name, tmp_path):
+    model, said = next((model, said) for its_name, model, said in classifiers() if its_name == name)
+    model.save(tmp_path / "base.keras")
+    script = transfer_script(BASE=str(tmp_path / "base.keras"))
+
+    def build():
+        script.refuse_unsavable(script.build_model((32, 32, 3), 7), tmp_path)
+
+    if said:
+        with pytest.raises(script.InputError, match=said):
+            build()
+    else:
+        build()
+    assert [path.name for path in tmp_path.iterdir()] == ["base.keras"]
+
+
 def test_the_parameters_of_vgg16_with_a_new_head():
     convolutions, features = 14_714_688, 512  # of Keras' documentation; of its last convolution
     script = transfer_script(BASE="VGG16", WEIGHTS="none", IMAGE_SIZE=32, HEAD=100)
@@ -333,10 +384,63 @@ def test_a_broken_file_is_named(photos, small, refused, tmp_path):
     own = ("--data", "photos", "--epochs", 1, "--batch-size", 16, "--base", small)
     broken = photos / "train/dark/0.jpg"
     broken.write_bytes(broken.read_bytes()[:500])
+    (photos / "test/light/2.jpeg").write_bytes(b"nothing")
     line = refused(SCRIPT, *own, "--head-epochs", 1)
-    assert "dark/0.jpg cannot be read as an image" in line and line.endswith("replace it, or take it away")
-    line = refused(SCRIPT, *own, "--head-epochs", 0)  # in training, where TensorFlow would hide it
-    assert "dark/0.jpg cannot be read as an image" in line
+    assert "of 92 image files 2 cannot be read" in line and line.endswith("replace or remove them")
+    for name in ("train/dark/0.jpg", "test/light/2.jpeg"):
+        assert f"photos/{name} cannot be read as an image" in line
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_file_that_breaks_in_training_is_named(photos, small, tmp_path):
+    """TensorFlow hides what is raised in its dataset."""
+    script = load_script(SCRIPT)
+    command = ["--data", str(photos), "--head-epochs", "0", "--epochs", "1", "--batch-size", "16", "--base", str(small)]
+    settings, _ = script.read_settings(command)
+    script.refuse_broken = lambda parts: (photos / "train/dark/0.jpg").write_bytes(b"nothing")
+    with pytest.raises(script.InputError, match=r"dark/0\.jpg cannot be read as an image"):
+        script.train(settings, tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda root: shutil.rmtree(root / "test"), "has train/ without test/; make test/CLASS/ too"),
+        (lambda root: shutil.rmtree(root / "test/dark"), "has the classes dark, light and light; needed are"),
+        (lambda root: [shutil.rmtree(root / part / "dark") for part in ("train", "test")], "has the classes light and"),
+        (
+            lambda root: [file.unlink() for file in list((root / "train/light").rglob("*.*"))[4:]],
+            "few images of class light",
+        ),
+    ],
+)
+def test_a_folder_of_another_layout(photos, change, said):
+    change(photos)
+    script = load_script(SCRIPT)
+    with pytest.raises(script.InputError, match=re.escape(said)):
+        script.load_folder(photos, 5000, 32)
+
+
+def test_an_unfinished_run_refuses_another_base_or_other_images(photos, run, refused, tmp_path):
+    def save_base(seed):
+        inputs = keras.Input((32, 32, 3))
+        x = keras.layers.GlobalAveragePooling2D()(
+            keras.layers.Conv2D(4, 3, kernel_initializer=keras.initializers.GlorotUniform(seed))(inputs)
+        )
+        keras.Model(inputs, keras.layers.Dense(2)(x)).save(tmp_path / "base.h5")
+
+    save_base(0)
+    program = RUNS + 'train("--run", "a", end=0)'
+    (tmp_path / "broken.py").write_text(program)
+    own = ("--data", "photos", "--head-epochs", 2, "--epochs", 1, "--batch-size", 16, "--base", "base.h5")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT / "tests"))
+        run(tmp_path / "broken.py", *own)
+    save_base(1)
+    assert "runs/a is unfinished, but files was" in refused(SCRIPT, *own, "--run", "a")
+    save_base(0)
+    (photos / "train/dark/0.jpg").write_bytes((photos / "train/light/0.jpg").read_bytes())
+    assert "runs/a is unfinished, but" in refused(SCRIPT, *own, "--run", "a")
 
 
 # What is refused
@@ -349,8 +453,9 @@ def test_a_broken_file_is_named(photos, small, refused, tmp_path):
         (("--weights", "none", "--layer", "block9"), "LAYER = 'block9' gives no features"),
         (("--head-epochs", 0, "--unfreeze", 0), "leave nothing to train"),
         (("--unfreeze", 2), "UNFREEZE = '2' is not a number from 0.0 to 1.0"),
-        (("--data", "nothing"), "DATA = 'nothing' cannot be loaded"),
-        (("--data", "."), "DATA = . has the classes none; needed are images in"),
+        (("--data", "nothing"), "DATA = 'nothing' is no folder of images, and none of cifar10"),
+        (("--data", "nothing.npz"), "DATA = 'nothing.npz' cannot be loaded"),
+        (("--data", "."), "DATA = . has the classes none; needed are two or more"),
         (("--base", "broken.h5"), "BASE = broken.h5 cannot be loaded as a model"),
     ],
 )

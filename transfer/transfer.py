@@ -63,7 +63,8 @@ LAYER = ""  # the base's layer whose output the head reads; if empty, the last o
 IMAGE_SIZE = 96  # height and width in which a base by name sees the images, and a folder's files are read
 
 HEAD = 0  # units of a dense layer in the head, before that of the classes; 0 is none
-DROPOUT = 0.5  # part of the activations dropped in training
+# Differs from 2.NIN/nin.py
+DROPOUT = 0.5  # part of the activations of the HEAD units dropped in training
 HEAD_EPOCHS = 5  # of the first phase, in which the base is frozen
 HEAD_LEARNING_RATE = 0.01  # the highest learning rate of the first phase
 HEAD_AUGMENT = "no"  # augment in the first phase too, where else features are computed only once, one of no, yes
@@ -77,7 +78,7 @@ SCHEDULE = "cosine"  # how the learning rate falls in each phase, one of step, c
 # Differs from 4.ResNet/resnet.py
 LEARNING_RATE = 0.001  # the highest learning rate of the second phase
 # Differs from 4.ResNet/resnet.py
-WARMUP = 0  # epochs of the second phase over which the rate first rises linearly (not with plateau)
+WARMUP = 0  # of EPOCHS, those over which the rate first rises linearly, in each phase (not with plateau)
 # Differs from 4.ResNet/resnet.py
 MILESTONES = (0.5, 0.75)  # step: parts of a phase, warm-up apart, after which the rate drops
 DROP = 0.1  # step and plateau: what the rate is multiplied by
@@ -86,7 +87,7 @@ TANH_FROM = -6.0  # tanh: its paper's L, from -20 to 0; the lower, the longer th
 TANH_TO = 3.0  # tanh: its paper's U, from 0 to 20; the higher, the lower the rate at the end
 MOMENTUM = 0.9  # Nesterov's
 # Differs from 4.ResNet/resnet.py
-WEIGHT_DECAY = 1e-4  # the loss gains half of this times the sum of the head's squared kernels
+WEIGHT_DECAY = 1e-4  # the loss gains half of this times the sum of the head's squared kernels, and a file's own
 LOSS = "crossentropy"  # focal: arXiv 1708.02002 with gamma 2, alpha 0.25; one of crossentropy, focal
 LABEL_SMOOTHING = 0.0  # part of each label that is spread evenly over the classes
 AUGMENT = "flip", "shift"  # any of flip, shift, rotate, zoom, shear, cutout, erase, mixup, cutmix, trivial, autoaugment
@@ -126,23 +127,22 @@ def build_model(shape, classes):
 
 def load_base():
     """Return the base, which makes features (n, features) of images, and kernel and bias of its preprocessing."""
-    if Path(BASE).is_file():
-        network, preprocess = network_from_file(), lambda colours: colours  # it takes raw pixels
-    else:
-        network, preprocess = network_by_name()
+    from_file = Path(BASE).is_file()
+    network, preprocess = (network_from_file(), lambda pixels: pixels) if from_file else network_by_name()
     try:
         if LAYER:
             features = network.get_layer(LAYER).output
-        elif Path(BASE).is_file():  # up to its classes, which the last dense layer makes or, in NIN, a convolution
-            features = [layer for layer in network.layers if isinstance(layer, layers.Dense | layers.Conv2D)][-1].input
+        elif from_file:  # what goes into the layer that makes the classes
+            features = classes_layer(network).input
         else:
-            features = network.output
+            features = network.outputs[0]
         features = features if len(features.shape) == 2 else layers.GlobalAveragePooling2D()(features)
-    except (ValueError, IndexError, AttributeError) as error:
-        names = ", ".join(layer.name for layer in network.layers[-12:])
-        problem = f"BASE = {BASE}, LAYER = {LAYER!r} gives no features ({' '.join(str(error).split())})"
-        raise InputError(f"{problem}; its last layers are {names}") from None
-    return keras.Model(network.input, features, name="base"), *preprocessing(preprocess)
+        base = keras.Model(network.inputs, features, name="base")
+    except Exception as error:  # of a graph that is not as expected
+        names = ", ".join(layer.name for layer in network.layers[-8:])
+        problem = f"BASE = {BASE}, LAYER = {LAYER!r} gives no features ({short(error)})"
+        raise InputError(f"{problem}; give as LAYER one of its layers, the last of which are {names}") from None
+    return of_layers_only(base), *preprocessing(preprocess)
 
 
 def network_from_file():
@@ -151,13 +151,23 @@ def network_from_file():
         raise InputError(f"WEIGHTS = {WEIGHTS} goes with a BASE by name; {BASE} has its own: leave WEIGHTS as it is")
     try:
         network = keras.models.load_model(BASE, compile=False)
+        shapes = [tuple(each.shape) for each in network.inputs]
     except Exception as error:  # a file can be broken in many ways
-        raise InputError(f"BASE = {BASE} cannot be loaded as a model ({' '.join(str(error).split())})") from None
-    shape = network.input_shape
-    if len(network.inputs) != 1 or len(shape) != 4 or shape[3] != 3 or None in shape[1:]:
-        raise InputError(f"BASE = {BASE} takes {shape}; needed are images of one size in colour")
+        problem = f"BASE = {BASE} cannot be loaded as a model ({short(error)})"
+        raise InputError(f"{problem}; give a classifier that Keras 3 saved, with its layers") from None
+    if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][3] != 3 or None in shapes[0][1:]:
+        raise InputError(f"BASE = {BASE} takes inputs of {shapes}; give a classifier of colour images of one size")
     models = [layer for layer in network.layers if isinstance(layer, keras.Model)]
     return models[0] if isinstance(network.layers[-1], layers.Average) and models else network
+
+
+def classes_layer(network):
+    """Return the last layer with weights, which makes the classes: a dense one or, in NIN, a convolution."""
+    kinds = layers.Dense | layers.Conv2D | keras.Model
+    last = [layer for layer in network.layers if isinstance(layer, kinds)][-1]
+    if isinstance(last, keras.Model):
+        raise ValueError(f"its classes are made in a model inside it, {last.name}")
+    return last
 
 
 def network_by_name():
@@ -177,7 +187,7 @@ def network_by_name():
     except Exception as error:  # a download or a file can fail in many ways
         mend = "give IMAGE_SIZE the size that it asks for, or WEIGHTS none or the path of a file for include_top=False"
         problem = f"BASE = {BASE} cannot be had with WEIGHTS = {WEIGHTS}, IMAGE_SIZE = {IMAGE_SIZE}"
-        raise InputError(f"{problem} ({' '.join(str(error).split())}); {mend}") from None
+        raise InputError(f"{problem} ({short(error)}); {mend}") from None
     return network, sys.modules[make.__module__].preprocess_input
 
 
@@ -191,13 +201,55 @@ def preprocessing(function):
     return (np.array(pure) - black)[np.newaxis, np.newaxis] / 255, black
 
 
+def of_layers_only(network):
+    """Return the network with ordinary layers in the place of what Keras cannot read back from an .h5 file.
+
+    Those are sums and products in its graph, and the own layers of InceptionResNetV2 and ConvNeXt. The other layers
+    are the network's, with their weights.
+    """
+
+    def call(layer, *inputs, **options):
+        kind = type(layer).__name__
+        numbers = [each for each in inputs if isinstance(each, int | float)]
+        if kind == "CustomScaleLayer":
+            x, residual = inputs[0]
+            return layers.Add()([x, layers.Rescaling(layer.scale)(residual)])
+        if kind == "LayerScale":
+            scale = layers.DepthwiseConv2D(1, use_bias=False)
+            scaled = scale(inputs[0])
+            scale.set_weights([np.reshape(layer.gamma, (1, 1, -1, 1))])
+            return scaled
+        if isinstance(layer, layers.Layer) or kind not in ("Add", "Multiply"):
+            return layer(*inputs, **options)
+        tensors = [each for each in inputs if isinstance(each, keras.KerasTensor)]
+        if numbers:
+            return layers.Rescaling(*((1.0, *numbers) if kind == "Add" else numbers))(*tensors)
+        return (layers.Add() if kind == "Add" else layers.Multiply())(tensors)
+
+    known = all(hasattr(layers, type(each).__name__) and isinstance(each, layers.Layer) for each in network.operations)
+    return network if known else keras.models.clone_model(network, None, lambda layer: layer, call)
+
+
+def refuse_unsavable(model, folder):
+    """Raise InputError for a model that does not come back from an .h5 file: now, and not after its training."""
+    file = folder / "unfinished-model.h5"
+    try:
+        model.save(file, include_optimizer=False)
+        keras.models.load_model(file, compile=False)
+    except Exception as error:  # Keras raises many kinds
+        raise InputError(f"BASE = {BASE} does not survive an .h5 file ({short(error)}); give another") from None
+    finally:
+        file.unlink(missing_ok=True)
+
+
 def unfreeze(base, share):
     """Let the last share of the base's layers with trainable weights learn, rounded up, but no batch normalisation."""
     found = []
     for layer in layers_in(base):
-        layer.trainable = True
-        fixed = isinstance(layer, layers.BatchNormalization) or layer.name == "preprocessing"  # of a base of this kind
-        found += [layer] if layer.trainable_weights and not fixed else []
+        layer.trainable = True  # else Keras lists its weights as not trainable
+        fixed = isinstance(layer, layers.BatchNormalization) or layer.name == "preprocessing"  # in a model made here
+        if layer.trainable_weights and not fixed:
+            found.append(layer)
     learning = found[len(found) - int(np.ceil(share * len(found))) :]
     for layer in layers_in(base):
         layer.trainable = layer in learning
@@ -206,6 +258,11 @@ def unfreeze(base, share):
 def layers_in(model):
     """Return the layers of a model, those of the models in it among them."""
     return [inner for layer in model.layers for inner in (layers_in(layer) if hasattr(layer, "layers") else [layer])]
+
+
+def short(error):
+    """Return what an exception says, as one line that is not too long."""
+    return " ".join(str(error).split())[:200]
 
 
 # Image files
@@ -231,6 +288,13 @@ class ImageFiles:
         """Return what identifies the images, in whatever size they are read: the hashes of their files."""
         return b"".join(self.pool.map(lambda file: hashlib.sha256(Path(file).read_bytes()).digest(), self.files))
 
+    def problem(self, file):
+        """Return what is wrong with a file, or None."""
+        try:
+            self.read(file)
+        except InputError as error:
+            return str(error)
+
     def read(self, file):
         """Return the middle square of an image, uint8 (size, size, 3), turned as EXIF says, on white if transparent."""
         try:
@@ -243,8 +307,7 @@ class ImageFiles:
                     image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
                 image = image.convert("RGB")
         except Exception as error:  # Pillow raises many kinds on a broken file
-            problem = " ".join(str(error).split())
-            self.fault = InputError(f"{file} cannot be read as an image ({problem}); replace it, or take it away")
+            self.fault = InputError(f"{file} cannot be read as an image ({short(error)})")
             raise self.fault from None
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
@@ -252,9 +315,12 @@ class ImageFiles:
         return np.asarray(image.resize((self.size, self.size), Image.Resampling.BILINEAR, box))
 
 
+NAMES = ("cifar10", "cifar100", "mnist", "fashion_mnist", "digits")
+
+
 def is_folder(data):
     """Return whether DATA is a folder, and not a data set by name, which a folder may have too."""
-    return data not in ("", "cifar10", "cifar100", "mnist", "fashion_mnist", "digits") and Path(data).is_dir()
+    return data not in ("", *NAMES) and Path(data).is_dir()
 
 
 def load_folder(folder, hold_out, size):
@@ -262,32 +328,40 @@ def load_folder(folder, hold_out, size):
 
     They stand in train/CLASS/ and test/CLASS/, or in CLASS/: then a fifth of each class is for the test.
     """
-    parts = [Path(folder) / part for part in ("train", "test")]
-    found = [files_by_class(part) for part in (parts if parts[0].is_dir() and parts[1].is_dir() else [Path(folder)])]
-    if not found[0] or any(list(part) != list(found[0]) for part in found):
-        classes = " and ".join(", ".join(part) or "none" for part in found)
-        raise InputError(
-            f"DATA = {folder} has the classes {classes}; needed are images in train/CLASS/ and test/CLASS/"
-        )
-    files = [[file for images in part.values() for file in images] for part in found]
-    labels = [np.repeat(np.arange(len(part)), [len(images) for images in part.values()]) for part in found]
-    if any(len(images) < 3 for images in found[0].values()):
-        raise InputError(f"DATA = {folder} has a class of fewer than 3 training images")
-    if len(found) == 1:
+    parts = [files_by_class(part) for part in parts_of(folder)]
+    for part in parts:
+        if list(part) != list(parts[0]) or len(part) < 2:
+            found = " and ".join(", ".join(part) or "none" for part in parts)
+            needed = "two or more, with images in CLASS/, or in train/CLASS/ and test/CLASS/"
+            raise InputError(f"DATA = {folder} has the classes {found}; needed are {needed}")
+    files = [[file for images in part.values() for file in images] for part in parts]
+    labels = [np.repeat(np.arange(len(part)), [len(images) for images in part.values()]) for part in parts]
+    least = min(parts[0], key=lambda name: len(parts[0][name]))
+    if len(parts[0][least]) < 5:
+        raise InputError(f"DATA = {folder} has few images of class {least}; needed are 5 or more of each, to train on")
+    if len(parts) == 1:
         train, test = train_test_split(np.arange(len(files[0])), test_size=0.2, stratify=labels[0], random_state=0)
         files = [[files[0][i] for i in part] for part in (train, test)]
         labels = [labels[0][part] for part in (train, test)]
-    hold_out = min(hold_out, len(files[0]) // 5)
-    if hold_out < len(found[0]):
-        raise InputError(f"{hold_out} of {len(files[0])} images for validation are too few for {len(found[0])} classes")
     (files, files_test), (y, y_test) = files, labels
+    hold_out = min(hold_out, len(y) // 5)
+    if hold_out < len(parts[0]):
+        raise InputError(f"HOLD_OUT = {hold_out} of {len(y)} training images is too few for {len(parts[0])} classes")
     train, validation = train_test_split(np.arange(len(y)), test_size=hold_out, stratify=y, random_state=0)
-    images = [ImageFiles([files[i] for i in part], size) for part in (train, validation)]
-    return {
-        "train": (images[0], y[train]),
-        "validation": (images[1], y[validation]),
-        "test": (ImageFiles(files_test, size), y_test),
-    }
+    chosen = {"train": train, "validation": validation}
+    data = {part: (ImageFiles([files[i] for i in places], size), y[places]) for part, places in chosen.items()}
+    return data | {"test": (ImageFiles(files_test, size), y_test)}
+
+
+def parts_of(folder):
+    """Return the folders in which those of the classes stand: train and test in a folder, or the folder itself."""
+    train, test = Path(folder, "train"), Path(folder, "test")
+    if train.is_dir() and test.is_dir():
+        return [train, test]
+    if train.is_dir() and any(path.is_dir() for path in train.iterdir()):
+        mend = f"make test/CLASS/ too, or put the folders of the classes into {folder} itself"
+        raise InputError(f"DATA = {folder} has train/ without test/; {mend}")
+    return [Path(folder)]
 
 
 def files_by_class(folder):
@@ -300,16 +374,31 @@ def files_by_class(folder):
     return {name: files for name, files in found.items() if files}
 
 
+def refuse_broken(parts):
+    """Read all images of several ImageFiles once, and raise InputError with the first files that cannot be read."""
+    broken, done, total, shown = [], 0, sum(map(len, parts)), time.monotonic()
+    for images in parts:
+        for problem in images.pool.map(images.problem, images.files):
+            broken += [problem] if problem else []
+            done += 1
+            if time.monotonic() - shown > 5:
+                shown = time.monotonic()
+                print(f"reading every image file once, to find broken ones: {done:,} of {total:,}", flush=True)
+    if broken:
+        files = "; ".join(broken[:5])
+        raise InputError(f"of {total:,} image files {len(broken):,} cannot be read: {files}; replace or remove them")
+
+
 # Two phases
 def base_features(model, data, settings, folder):
     """Return the features of the training and of the validation images, float32 (n, features).
 
     They are kept in features.npz until the run is finished, and computed anew if `settings` have changed.
     """
-    file, settings = folder / "features.npz", json.dumps(settings)
+    file, about = folder / "features.npz", json.dumps(settings)
     try:
         with np.load(file) as kept:
-            if str(kept["settings"]) == settings:
+            if str(kept["settings"]) == about:
                 return kept["train"], kept["validation"]
     except Exception:  # none yet, or broken in any way
         pass
@@ -320,19 +409,23 @@ def base_features(model, data, settings, folder):
         x, chunks = data[part][0], []
         for start in range(0, len(x), 4 * BATCH_SIZE):
             images = x[start : start + 4 * BATCH_SIZE]
-            whole = np.resize(images, (len(images) + -len(images) % BATCH_SIZE, *images.shape[1:]))  # for each device
+            # Some once more, for whole batches, which any number of devices can share
+            whole = np.resize(images, (len(images) + -len(images) % BATCH_SIZE, *images.shape[1:]))
             chunks.append(extractor.predict(whole, BATCH_SIZE, verbose=0)[: len(images)].astype(np.float32))
             if time.monotonic() - shown > 5 or start + len(images) == len(x):
                 shown = time.monotonic()
                 print(f"features of {start + len(images):,} of {len(x):,} {part} images", flush=True)
         found[part] = np.concatenate(chunks)
     with written_whole(file) as path:
-        np.savez(path, settings=settings, seconds=time.monotonic() - started, **found)
+        np.savez(path, settings=about, seconds=time.monotonic() - started, **found)
     return found["train"], found["validation"]
 
 
 def phase_rate(epoch):
-    """Return the learning rate after so many epochs of both phases together; each phase has the whole schedule."""
+    """Return the learning rate after so many epochs of both phases together; each phase has the whole schedule.
+
+    learning_rate goes from 0 to EPOCHS and begins at LEARNING_RATE; the first phase has it compressed, and scaled.
+    """
     if epoch < HEAD_EPOCHS:
         return learning_rate(epoch * EPOCHS / HEAD_EPOCHS) * HEAD_LEARNING_RATE / LEARNING_RATE
     return learning_rate(epoch - HEAD_EPOCHS)
@@ -343,7 +436,13 @@ def train(settings, folder):
 
     settings: what run.json is to hold. Raises InputError, or OSError where nothing can be written.
     """
-    data = load_folder(DATA, HOLD_OUT, IMAGE_SIZE) if is_folder(DATA) else load_data(DATA, HOLD_OUT)
+    if is_folder(DATA):
+        data = load_folder(DATA, HOLD_OUT, IMAGE_SIZE)
+        refuse_broken([images for images, _ in data.values()])
+    elif DATA and not Path(DATA).suffix and DATA not in NAMES:
+        raise InputError(f"DATA = {DATA!r} is no folder of images, and none of {', '.join(NAMES)}")
+    else:
+        data = load_data(DATA, HOLD_OUT)
     if LIMIT:
         data = data | {"train": tuple(array[:LIMIT] for array in data["train"])}
     (x, y), (x_validation, y_validation) = data["train"], data["validation"]
@@ -358,11 +457,13 @@ def train(settings, folder):
     with begun(folder, settings) as (record, scope, devices):
         with scope:
             model = build_model(x.shape[1:], classes)
+            refuse_unsavable(model, folder)
             base = model.get_layer("base")
             on_features = HEAD_EPOCHS > 0 and HEAD_AUGMENT == "no"
-            plan = [(0.0, 0, HEAD_EPOCHS)] if HEAD_EPOCHS else []  # share of the base, epochs before and after a phase
+            # The phases: share of the base that learns, number of epochs before, number of epochs when it is over
+            plan = [(0.0, 0, HEAD_EPOCHS)] if HEAD_EPOCHS else []
             plan += [(UNFREEZE, HEAD_EPOCHS, HEAD_EPOCHS + EPOCHS)] if UNFREEZE else []
-            phases = []  # each a model of the same layers, with an optimizer of its own
+            phases = []  # for each a model of the same layers, with an optimizer of its own
             for share, first, last in plan:
                 unfreeze(base, share)
                 inputs = model.get_layer("normalised_features").input if on_features and share == 0 else model.input
@@ -370,7 +471,11 @@ def train(settings, folder):
                 steps = np.arange((last - first) * len(batches)) / len(batches)
                 compile_model(phases[-1], [phase_rate(first + step) for step in steps], devices)
             variables = [*model.variables, *(variable for phase in phases for variable in phase.optimizer.variables)]
-            checkpoint = Checkpoint(folder, settings, data, model.weights, variables, batches, phase_rate)
+            used = [file for file in (BASE, WEIGHTS) if Path(file).is_file()]
+            hashes = {file: hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in used}
+            record["files_sha256"] = hashes
+            about = settings | {"files": hashes}  # a resume with others is refused
+            checkpoint = Checkpoint(folder, about, data, model.weights, variables, batches, phase_rate)
             now = f"from epoch {len(checkpoint.history) + 1}"
             print(f"{folder}: {model.count_params():,} parameters, {len(x)} training images, {now}")
             for phase, (share, first, last) in zip(phases, plan, strict=True):
@@ -390,8 +495,6 @@ def train(settings, folder):
         keras.config.set_dtype_policy("float32")  # whatever trained it, any device can use the result
         result = build_model(x.shape[1:], classes)  # not of several devices
         result.set_weights(checkpoint.best_weights or model.get_weights())
-        used = [file for file in (BASE, WEIGHTS) if Path(file).is_file()]
-        record["files_sha256"] = {file: hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in used}
         if (folder / "features.npz").exists():
             with np.load(folder / "features.npz") as kept:
                 record["feature_seconds"] = float(kept["seconds"])
@@ -468,10 +571,13 @@ def in_colour(x):
     return x if x.shape[3] == 3 else np.repeat(x, 3, axis=3)
 
 
-def split_hash(data):
-    """Return 16 hex digits that identify the validation and the test images and their labels."""
-    arrays = [*data["validation"], *data["test"]]
-    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()[:16]
+def split_hash(data, parts=("validation", "test")):
+    """Return 16 hex digits that identify the images and the labels of these parts."""
+    digest = hashlib.sha256()
+    for part in parts:
+        for array in data[part]:
+            digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def colour_moments(x):
@@ -821,7 +927,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def __init__(self, folder, settings, data, weights, variables, batches, rates):
         super().__init__()
-        common = {**settings, "data and split": split_hash(data), "precision": precision(), "backend": BACKEND}
+        common = {**settings, "data and split": split_hash(data, data), "precision": precision(), "backend": BACKEND}
         self.settings = json.loads(json.dumps(common))  # tuples become lists, as those in backup.npz
         self.folder, self.weights, self.variables = folder, weights, variables
         self.batches, self.rates, self.since = batches, rates, 0
@@ -863,7 +969,9 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         if not np.isfinite(logs["loss"]):  # TerminateOnNaN would wait for every step to end before the next begins
-            raise InputError(f"the loss is {logs['loss']} in epoch {epoch + 1}; give a lower LEARNING_RATE or a WARMUP")
+            raise InputError(
+                f"the loss is {logs['loss']} in epoch {epoch + 1}; give a lower learning rate, or a WARMUP"
+            )
         if SELECT == "best" and logs["val_accuracy"] > max([row["val_accuracy"] for row in self.history], default=-1):
             self.best_weights = [weight.numpy() for weight in self.weights]
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}

@@ -28,9 +28,7 @@ def load_images(data, hold_out, size=None):
     Returns {"validation": (x, y), "test": (x, y)}, the number of classes, and the strings and numbers that
     identify them in a file of predictions.
     """
-    print("Loading Keras and the images ...", flush=True)
-    resnet = import_script("4.ResNet/resnet.py")
-    resnet.quick_on_cpu()
+    resnet = start_keras()
     hold_out = resnet.HOLD_OUT if hold_out is None else hold_out
     script = import_script("transfer/transfer.py") if is_folder(data) else resnet
     try:
@@ -44,6 +42,15 @@ def load_images(data, hold_out, size=None):
         raise RefusedError(str(error)) from None
     classes = 1 + max(int(labels.max()) for _, labels in images.values())
     return parts, classes, known
+
+
+@functools.cache
+def start_keras():
+    """Import Keras and its backend, quietly and as for training, and return 4.ResNet/resnet.py."""
+    print("Loading Keras and the images ...", flush=True)
+    resnet = import_script("4.ResNet/resnet.py")
+    resnet.quick_on_cpu()
+    return resnet
 
 
 def is_folder(data):
@@ -79,9 +86,9 @@ def original_size(data):
 def class_names(data, count):
     """Return the names of the `count` classes of a DATA setting: its file's or folder's, a known set's, or numbers."""
     try:
-        if is_folder(data):  # as transfer/transfer.py finds them
-            root = Path(data, "train") if Path(data, "train").is_dir() else Path(data)
-            names = sorted(path.name for path in root.iterdir() if path.is_dir() and path.name[0] not in "._@")
+        if is_folder(data):
+            script = import_script("transfer/transfer.py")
+            names = list(script.files_by_class(script.parts_of(data)[0]))
         else:
             with np.load(data) as file:
                 names = [str(name) for name in file["class_names"]]

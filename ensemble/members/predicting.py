@@ -10,7 +10,7 @@ import numpy as np
 from ensemble.combining.predictions import PARTS
 from ensemble.common.command import RefusedError, progress
 from ensemble.common.files import written_apart
-from ensemble.members.data import is_folder, load_images, original_size, size_for
+from ensemble.members.data import is_folder, load_images, original_size, size_for, start_keras
 from ensemble.model_files.forms import fit_images, model_inputs, taken_by
 from ensemble.model_files.loading import load_model, usable
 
@@ -19,7 +19,9 @@ BATCH = 250  # images that a model is given at a time
 
 def predict(path, model_hash, data, hold_out, form):
     """Predict the validation and test images with one model; keep the result beside it, in FILE.predictions.npz."""
-    if not is_folder(data):
+    if is_folder(data):
+        start_keras()
+    else:
         load_images(data, hold_out)  # before the model, which may take long: there may be none
     import keras
 

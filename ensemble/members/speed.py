@@ -9,7 +9,7 @@ import numpy as np
 from ensemble.common.command import RefusedError, progress
 from ensemble.common.files import written_apart
 from ensemble.common.records import describe_computer
-from ensemble.members.data import is_folder, load_images, size_for
+from ensemble.members.data import is_folder, load_images, size_for, start_keras
 from ensemble.members.predicting import batch_for
 from ensemble.model_files.forms import Form, model_inputs
 from ensemble.model_files.loading import load_model, usable
@@ -50,7 +50,9 @@ def seconds_per_thousand(members):
 
 def measure_seconds(member):
     """Return the seconds that a model takes for 1,000 images, as seconds_per_thousand says."""
-    if not is_folder(member.data):
+    if is_folder(member.data):
+        start_keras()
+    else:
         load_images(member.data, member.hold_out)  # before the model: there may be none
     import keras
 
