@@ -2,6 +2,8 @@
 
 import pytest
 
+from tools import copies as copies_tool
+
 HOME, NIN, WIDE = "4.ResNet/resnet.py", "2.NIN/nin.py", "10.Wide/wide.py"  # by number, 2 comes before 10
 LINE = f"# From here on as in {HOME}\n"
 IMPORTS = "import sys\nfrom pathlib import Path\n\n"
@@ -380,3 +382,47 @@ def test_bad_input_is_refused(refused, tree, tmp_path):
 
 def test_the_scripts_of_this_repository_are_true(run):
     assert run("tools/copies.py").stdout.endswith(": all true\n")
+
+
+TRAIN = "def train(steps):\n    for step in steps:\n        print(step)\n\n    return steps\n\n\n"
+TRANSFER = "transfer/transfer.py"
+MAIN = 'if __name__ == "__main__":'
+
+
+@pytest.fixture
+def with_exception(tree, tmp_path):
+    """Write TREE with `train` in the block of each, and transfer.py with its own above the line; return its path."""
+    texts = tree(*((script, MAIN, TRAIN + MAIN) for script in (HOME, NIN, WIDE)))
+    docstring, imports = '"""The exception."""\n\n', IMPORTS.replace("from", f"{copies_tool.ITS_IMPORT}from", 1)
+    own = "# Network\n" + TRAIN.replace("print(step)", "print(-step)")
+    block = texts[HOME][texts[HOME].index(f"\n{LINE}") + 1 :].replace(TRAIN, "")
+    path = tmp_path / TRANSFER
+    path.parent.mkdir()
+    path.write_text(f'{docstring}{imports}# Settings\nDATA = "photos"  # where the images come from\n\n\n{own}{block}')
+    return path
+
+
+TRUE_WITH_EXCEPTION = TRUE.replace("3 scripts", "4 scripts").replace("9 lines", "16 lines")
+
+
+def test_the_exception_has_a_train_of_its_own(with_exception, copies):
+    assert copies() == [TRUE_WITH_EXCEPTION]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("    sys.exit(2)\n", "    sys.exit(3)\n", BLOCK_DIFFERS),
+        (MAIN, TRAIN + MAIN, BLOCK_DIFFERS),  # one in the block too
+        (copies_tool.ITS_IMPORT, "", IMPORTS_DIFFER),
+        (copies_tool.ITS_IMPORT, f"{copies_tool.ITS_IMPORT}import os\n", IMPORTS_DIFFER),
+    ],
+)
+def test_the_exception_is_alike_in_all_else(with_exception, copies, old, new, said):
+    true = with_exception.read_text()
+    assert true.count(old) == 1
+    with_exception.write_text(true.replace(old, new))
+    (line,) = copies(status=1)
+    assert line.startswith(f"{TRANSFER}:") and said in line
+    assert copies("--fix") == [f"{TRANSFER}: rewritten", TRUE_WITH_EXCEPTION]
+    assert with_exception.read_text() == true
