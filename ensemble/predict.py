@@ -51,8 +51,8 @@ def prepared(image, size, method):
     )
 
 
-def predict(path, images, form=None):
-    """Return a model's probabilities for Pillow images, float32 (n, classes), or refuse the model.
+def predict(path, files, form=None):
+    """Return a model's probabilities for image files, float32 (n, classes), or refuse the model.
 
     form: how it is fed and read; None: as its predictions, which are kept beside it, were made.
     """
@@ -65,7 +65,8 @@ def predict(path, images, form=None):
         if len(model.output_shape) != 2:
             raise RefusedError(f"{path} gives outputs of shape {model.output_shape}; (None, classes) is needed")
         size = taken.width or PADDED, taken.height or PADDED
-        squares = [prepared(image, size, form.resize) for image in images]
+        least = None if form.resize else max(size)
+        squares = [prepared(read_image(file, least), size, form.resize) for file in files]
         if taken.channels == 1:
             squares = [square.convert("L").convert("RGB") for square in squares]
         inputs = [model_inputs(model, path, np.asarray(square)[np.newaxis], form) for square in squares]
@@ -132,8 +133,8 @@ def read_images(files):
         refuse(str(error))
 
 
-def predict_all(models, images, forms, skip_refused):
-    """Return the probabilities of models for Pillow images, {the model's number: float32 (n, classes)}.
+def predict_all(models, files, forms, skip_refused):
+    """Return the probabilities of models for image files, {the model's number: float32 (n, classes)}.
 
     skip_refused: leave out the models that are refused, each with its line on stderr.
     """
@@ -148,7 +149,7 @@ def predict_all(models, images, forms, skip_refused):
     for number in there:
         path = models[number]
         with refusing(skip_refused):
-            output = predict(path, images, forms.get(path))
+            output = predict(path, files, forms.get(path))
             first, classes = next(iter(outputs.items()), (number, output))
             if output.shape != classes.shape:
                 raise RefusedError(f"{path} has {output.shape[1]} classes, {models[first]} {classes.shape[1]}")
@@ -178,7 +179,7 @@ def print_rows(files, rows, classes):
 def main():
     options = read_options()
     images = read_images(options.images)
-    outputs = predict_all(options.models, images, options.forms, options.skip_refused)
+    outputs = predict_all(options.models, options.images, options.forms, options.skip_refused)
     weights = options.weights[list(outputs)]
     if weights.sum() == 0:
         refuse("no model with a weight is left")

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # as the scripts have it, like the next
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -113,6 +114,14 @@ def build_model(shape, classes, mean, variance):
     line = "# From here on as in 4.ResNet/resnet.py"
     path.write_text(before + small + line + network.split(line)[1])
     return path
+
+
+def as_files(images, folder):
+    """Save uint8 images, (height, width, 3), in a folder without loss; return the paths."""
+    files = [Path(folder) / f"image-{number}.png" for number in range(len(images))]
+    for file, image in zip(files, images, strict=True):
+        Image.fromarray(image).save(file)
+    return files
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import load_script
+from conftest import as_files, load_script
 from PIL import Image
 from scipy.special import softmax
 
@@ -21,7 +21,6 @@ from ensemble.combining.predictions import Predictions
 from ensemble.combining.votes import hard_voting, soft_voting
 from ensemble.combining.weight_grid import STEP, search, steps_in_one, weighted_mean, weightings
 from ensemble.common.files import file_hash
-from ensemble.common.images import read_image
 from ensemble.members.data import class_names
 from ensemble.members.kept import kept_predictions
 from ensemble.model_files.forms import Form
@@ -576,15 +575,12 @@ def test_an_image_is_prepared_as_in_training(tmp_path):
     features = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(pixels))
     model = keras.Model(pixels, keras.layers.Dense(2, "softmax")(features))
     model.save(tmp_path / "a.h5")
-    for number, image in enumerate(x):
-        Image.fromarray(image).save(tmp_path / f"{number}.png")
-    files = [read_image(tmp_path / f"{number}.png") for number in range(8)]
-    found = predict.predict(tmp_path / "a.h5", files)
+    found = predict.predict(tmp_path / "a.h5", as_files(x, tmp_path))
     np.testing.assert_allclose(found, model.predict(images, verbose=0), atol=1e-6)
     glyph = np.zeros((32, 32, 4), np.uint8)
     glyph[8:24, 8:24, 3] = 255  # black on a transparent ground
     Image.fromarray(glyph).save(tmp_path / "glyph.png")
     expected = np.full((1, 32, 32, 3), 255, np.uint8)
     expected[:, 8:24, 8:24] = 0
-    found = predict.predict(tmp_path / "a.h5", [read_image(tmp_path / "glyph.png")])
+    found = predict.predict(tmp_path / "a.h5", [tmp_path / "glyph.png"])
     np.testing.assert_allclose(found, model.predict(expected, verbose=0), atol=1e-6)

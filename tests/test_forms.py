@@ -6,7 +6,7 @@ import sys
 import h5py
 import numpy as np
 import pytest
-from PIL import Image
+from conftest import as_files
 
 from ensemble import export, predict, voting
 from ensemble.common.command import RefusedError, refusing
@@ -60,7 +60,7 @@ def test_one_output_is_of_the_second_class(two):
         np.testing.assert_allclose(member.predictions["test"].probabilities[:, 1], expected, atol=1e-5)
         np.testing.assert_allclose(member.predictions["test"].probabilities.sum(axis=1), 1, atol=1e-6)
         assert (member.predictions["test"].probabilities.argmax(axis=1) == labels).all()
-    images = [Image.new("RGB", (40, 50), (grey,) * 3) for grey in (20, 230)]
+    images = as_files([np.full((50, 40, 3), grey, np.uint8) for grey in (20, 230)], folder)
     np.testing.assert_allclose(
         predict.predict(paths[0], images), [[1 - p, p] for p in sigmoid(0.06 * np.array([20, 230]) - 6.3)], atol=1e-5
     )
@@ -186,7 +186,7 @@ def test_resized_bgr_and_channels_first(shaped, tmp_path, monkeypatch, capsys):
     )
     for member, x in zip(found, inputs, strict=True):
         expect(member.predictions["test"].probabilities, x, kernels[member.path.stem])
-    pictures = [Image.fromarray(pixels) for pixels in colours[:5].astype(np.uint8)]
+    pictures = as_files(colours[:5].astype(np.uint8), tmp_path)
     for member in found:
         np.testing.assert_allclose(
             predict.predict(member.path, pictures), member.predictions["test"].probabilities[:5], atol=1e-5

@@ -18,6 +18,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from conftest import as_files
 from PIL import Image
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
@@ -125,7 +126,7 @@ def test_all_ways_to_feed_and_read_give_the_same(models, capsys, monkeypatch):
 
     # Own images are fed as the kept predictions were, unless told otherwise.
     images, _, _ = load_images("digits", 100)
-    pictures = [Image.fromarray(pixels) for pixels in images["test"][0][:5]]
+    pictures = as_files(images["test"][0][:5], models)
     for name in ("scaled.h5", "ordered.h5", "grey.h5"):
         np.testing.assert_allclose(
             predict.predict(models / name, pictures), same[0].predictions["test"].probabilities[:5], atol=1e-5
@@ -194,7 +195,7 @@ def test_images_for_models_that_take_no_squares_and_for_those_of_any_size(tmp_pa
     features = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(pixels))
     keras.Model(pixels, keras.layers.Dense(2, "softmax")(features)).save(tmp_path / "any.keras")
     with pytest.raises(RefusedError, match=r"any\.keras takes images of any size; --resize is"):
-        predict.predict(tmp_path / "any.keras", [image], Form(resize="bilinear"))
+        predict.predict(tmp_path / "any.keras", as_files([np.asarray(image)], tmp_path), Form(resize="bilinear"))
 
 
 def test_a_file_of_the_same_name_as_predictions_is_let_be(models, tmp_path):

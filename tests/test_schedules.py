@@ -87,4 +87,4 @@ def test_plateau_is_that_of_keras():
     callback.on_train_begin()
     for number, loss in enumerate(losses):
         callback.on_epoch_end(number, {"val_loss": loss})
-        assert script.plateau_rate(losses[: number + 1]) == pytest.approx(float(model.optimizer.learning_rate))
+        assert script.plateau_rate(RATE, losses[: number + 1]) == pytest.approx(float(model.optimizer.learning_rate))

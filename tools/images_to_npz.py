@@ -84,7 +84,7 @@ def read_images(files, size, fit):
             shown = time.monotonic()
             print(f"{number:,} of {len(files):,} images", flush=True)
         try:
-            image = read_image(file)
+            image = read_image(file, size)
         except ValueError as error:
             broken.append(str(error))
             continue

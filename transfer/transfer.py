@@ -272,7 +272,7 @@ class ImageFiles:
     They may be more than fit into memory. fault: the InputError of a file that could not be read.
     """
 
-    pool = ThreadPoolExecutor()
+    pool = ThreadPoolExecutor(os.cpu_count())  # Pillow lets the other threads run while it decodes and resizes
 
     def __init__(self, files, size):
         self.files, self.size, self.fault = np.array(files, dtype=object), size, None
@@ -301,11 +301,15 @@ class ImageFiles:
             with Image.open(file) as image:
                 if image.mode[0] in "IF":  # Pillow would cut these to 8 bits, mostly to plain white
                     raise ValueError("it has more than 8 bits a channel")
-                image = ImageOps.exif_transpose(image)
+                image.draft(
+                    None, (self.size, self.size)
+                )  # a large JPEG file is decoded at a part of its size, in less time
+                ImageOps.exif_transpose(image, in_place=True)
                 if image.has_transparency_data:
                     image = image.convert("RGBA")
                     image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-                image = image.convert("RGB")
+                image = image if image.mode == "RGB" else image.convert("RGB")
+                image.load()
         except Exception as error:  # Pillow raises many kinds on a broken file
             self.fault = InputError(f"{file} cannot be read as an image ({short(error)})")
             raise self.fault from None
