@@ -268,7 +268,7 @@ def test_a_batch_larger_than_the_data_is_refused(refused):
 
 def test_a_loss_that_is_not_a_number_stops_the_run_with_one_line(refused, tmp_path):
     line = refused("1.LeNet/lenet.py", *QUICK, "--learning-rate", 900, "--run", "wild")
-    assert re.search("loss is (nan|inf) in epoch 1; lower the rate", line)
+    assert re.search("loss is (nan|inf) in epoch 1; lower the learning rate, or warm up", line)
     assert not list((tmp_path / "runs" / "wild").glob("[!t]*"))  # nothing but TensorBoard's log
 
 

@@ -973,9 +973,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         if not np.isfinite(logs["loss"]):  # TerminateOnNaN would wait for every step to end before the next begins
-            raise InputError(
-                f"the loss is {logs['loss']} in epoch {epoch + 1}; give a lower learning rate, or a WARMUP"
-            )
+            raise InputError(f"the loss is {logs['loss']} in epoch {epoch + 1}; lower the learning rate, or warm up")
         if SELECT == "best" and logs["val_accuracy"] > max([row["val_accuracy"] for row in self.history], default=-1):
             self.best_weights = [weight.numpy() for weight in self.weights]
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
