@@ -116,6 +116,21 @@ def open_members(members, formats):
     return models
 
 
+def refuse_sizes(models, members):
+    """Refuse members that take images of different sizes, unless they are resized for them."""
+    sizes = {}
+    for model, member in zip(models, members, strict=True):
+        taken, form = taken_by(model, member["path"]), Form.of_record(member.get("form"))
+        if not (form.resize or form.size or None in (taken.height, taken.width)):
+            sizes.setdefault(f"{taken.height}x{taken.width}", member["path"])
+    if len(sizes) > 1:
+        (one, first), (other, second), *_ = sizes.items()
+        refuse(
+            f"{first} takes images of {one} pixels, {second} of {other}; only models of one size, or with --resize, "
+            "become one model"
+        )
+
+
 def join(pixels, models, members, images):
     """Return the members' outputs as Keras tensors made from that of the pixels, with what they are, and the members'
     own probabilities for the images, float64 (members, n, classes)."""
@@ -178,6 +193,7 @@ def main():
         images = test_images(data)
     start_tensorflow()
     models = open_members(members, {out.suffix for out in options.out})
+    refuse_sizes(models, members)
     if is_folder(data):
         images = test_images(data, size_for(data, models[0], members[0]["path"]))
     if images is None:

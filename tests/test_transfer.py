@@ -374,6 +374,8 @@ def test_a_folder_trains_members_of_several_sizes(photos, small, run, tmp_path):
     for name in ("a", "b"):  # predicted anew, as models from elsewhere
         shutil.copy(tmp_path / f"runs/{name}/model.h5", tmp_path / f"{name}.h5")
     run("ensemble/voting.py", "a.h5", "b.h5", "--data", "photos", "--out", "anew")
+    (line,) = run("ensemble/export.py", "anew/ensemble.json", "--out", "e.h5", status=2).stderr.splitlines()
+    assert line.startswith("export.py: a.h5 takes images of 32x32 pixels, b.h5 of 48x48")
     for name in ("a", "b"):
         there, here = (
             np.load(tmp_path / file) for file in (f"runs/{name}/predictions.npz", f"{name}.h5.predictions.npz")
@@ -438,7 +440,7 @@ def test_an_unfinished_run_refuses_another_base_or_other_images(photos, run, ref
         patch.setenv("PYTHONPATH", str(ROOT / "tests"))
         run(tmp_path / "broken.py", *own)
     save_base(1)
-    assert "runs/a is unfinished, but files was" in refused(SCRIPT, *own, "--run", "a")
+    assert "runs/a is unfinished, but SHA-256 of base.h5 was" in refused(SCRIPT, *own, "--run", "a")
     save_base(0)
     (photos / "train/dark/0.jpg").write_bytes((photos / "train/light/0.jpg").read_bytes())
     assert "runs/a is unfinished, but" in refused(SCRIPT, *own, "--run", "a")
@@ -474,3 +476,4 @@ def test_imagenet_without_a_network_is_one_line(refused, monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     line = refused(SCRIPT, "--data", "digits", "--image-size", 32)
     assert "BASE = VGG16 cannot be had with WEIGHTS = imagenet" in line and "URL fetch failure" in line
+    assert line.endswith("without a network, give WEIGHTS the path of a file, or BASE that of a model that is here")

@@ -58,16 +58,16 @@ LIMIT = 0  # train on this many images only, for a quick try; 0 is all
 # Differs from 8.SENet/senet.py
 BASE = "VGG16"  # a network of Keras Applications, or the path of a .h5 or .keras classifier of raw 0-255 pixels
 # Differs from 3.VGG/vgg.py
-WEIGHTS = "imagenet"  # of a network by name: imagenet, which Keras downloads, none, or the path of a file
+WEIGHTS = "imagenet"  # of Keras Applications' network: imagenet, which Keras downloads, none, or the path of a file
 LAYER = ""  # the base's layer whose output the head reads; if empty, the last one before the classes
-IMAGE_SIZE = 96  # height and width in which a base by name sees the images, and a folder's files are read
+IMAGE_SIZE = 96  # height and width in which that network sees the images, and in which a folder's files are read
 
 HEAD = 0  # units of a dense layer in the head, before that of the classes; 0 is none
 # Differs from 2.NIN/nin.py
 DROPOUT = 0.5  # part of the activations of the HEAD units dropped in training
 HEAD_EPOCHS = 5  # of the first phase, in which the base is frozen
 HEAD_LEARNING_RATE = 0.01  # the highest learning rate of the first phase
-HEAD_AUGMENT = "no"  # augment in the first phase too, where else features are computed only once, one of no, yes
+HEAD_AUGMENT = "no"  # augment in the first phase too; if not, features are computed only once; one of no, yes
 UNFREEZE = 0.25  # share of the base's layers with weights, from its end, that the second phase trains; 0: no such phase
 
 # Differs from 4.ResNet/resnet.py
@@ -78,7 +78,7 @@ SCHEDULE = "cosine"  # how the learning rate falls in each phase, one of step, c
 # Differs from 4.ResNet/resnet.py
 LEARNING_RATE = 0.001  # the highest learning rate of the second phase
 # Differs from 4.ResNet/resnet.py
-WARMUP = 0  # of EPOCHS, those over which the rate first rises linearly, in each phase (not with plateau)
+WARMUP = 0  # epochs of EPOCHS over which the rate first rises linearly; the first phase has the same share of it
 # Differs from 4.ResNet/resnet.py
 MILESTONES = (0.5, 0.75)  # step: parts of a phase, warm-up apart, after which the rate drops
 DROP = 0.1  # step and plateau: what the rate is multiplied by
@@ -185,7 +185,9 @@ def network_by_name():
         elif WEIGHTS not in ("imagenet", "none"):
             network.load_weights(WEIGHTS)
     except Exception as error:  # a download or a file can fail in many ways
-        mend = "give IMAGE_SIZE the size that it asks for, or WEIGHTS none or the path of a file for include_top=False"
+        mend = "give IMAGE_SIZE the size that it asks for, or WEIGHTS the path of a file for include_top=False"
+        if WEIGHTS == "imagenet" and "fetch" in str(error):
+            mend = "without a network, give WEIGHTS the path of a file, or BASE that of a model that is here"
         problem = f"BASE = {BASE} cannot be had with WEIGHTS = {WEIGHTS}, IMAGE_SIZE = {IMAGE_SIZE}"
         raise InputError(f"{problem} ({short(error)}); {mend}") from None
     return network, sys.modules[make.__module__].preprocess_input
@@ -262,7 +264,7 @@ def layers_in(model):
 
 def short(error):
     """Return what an exception says, as one line that is not too long."""
-    return " ".join(str(error).split())[:200]
+    return " ".join(str(error).split())[:300]
 
 
 # Image files
@@ -478,7 +480,7 @@ def train(settings, folder):
             used = [file for file in (BASE, WEIGHTS) if Path(file).is_file()]
             hashes = {file: hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in used}
             record["files_sha256"] = hashes
-            about = settings | {"files": hashes}  # a resume with others is refused
+            about = settings | {f"SHA-256 of {file}": hashes[file][:16] for file in used}  # a resume asks for the same
             checkpoint = Checkpoint(folder, about, data, model.weights, variables, batches, phase_rate)
             now = f"from epoch {len(checkpoint.history) + 1}"
             print(f"{folder}: {model.count_params():,} parameters, {len(x)} training images, {now}")
