@@ -49,6 +49,8 @@ def describe_network(settings):
     """
     names = list(settings)
     own = [name for name in names[: names.index("EPOCHS")] if name not in ("DATA", "HOLD_OUT", "LIMIT")]
+    if settings.get("BASE", "").endswith((".h5", ".keras")):  # it has weights of its own
+        own.remove("WEIGHTS")
     words = [f"{name.lower().replace('_', ' ')} {settings[name]}" for name in own if settings[name] != ""]
     if settings.get("LIMIT"):
         words.append(f"only {settings['LIMIT']} training images")
