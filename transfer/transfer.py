@@ -303,9 +303,7 @@ class ImageFiles:
             with Image.open(file) as image:
                 if image.mode[0] in "IF":  # Pillow would cut these to 8 bits, mostly to plain white
                     raise ValueError("it has more than 8 bits a channel")
-                image.draft(
-                    None, (self.size, self.size)
-                )  # a large JPEG file is decoded at a part of its size, in less time
+                image.draft(None, (self.size, self.size))  # a large JPEG is decoded at a part of its size: quicker
                 ImageOps.exif_transpose(image, in_place=True)
                 if image.has_transparency_data:
                     image = image.convert("RGBA")
@@ -445,7 +443,7 @@ def train(settings, folder):
     if is_folder(DATA):
         data = load_folder(DATA, HOLD_OUT, IMAGE_SIZE)
         refuse_broken([images for images, _ in data.values()])
-    elif DATA and not Path(DATA).suffix and DATA not in NAMES:
+    elif DATA and DATA not in NAMES and not Path(DATA).suffix and not Path(DATA).exists():
         raise InputError(f"DATA = {DATA!r} is no folder of images, and none of {', '.join(NAMES)}")
     else:
         data = load_data(DATA, HOLD_OUT)
