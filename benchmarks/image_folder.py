@@ -4,7 +4,7 @@
     python benchmarks/image_folder.py --data FOLDER  # the images in FOLDER/CLASS/
 
 Both give batches of 32 with the middle square of each image at 96x96 and at 224x224 pixels, flipped at random and moved
-by up to 4 pixels: transfer/transfer.py's ImageFiles and Batches, as Keras feeds them to TensorFlow; and
+by up to 4 pixels: transfer/transfer.py's ImageFiles in Batches, as Keras feeds them to TensorFlow; and
 keras.utils.image_dataset_from_directory, cropped to the aspect ratio, with Keras' layers RandomFlip and
 RandomTranslation mapped over its batches, all as parallel as tf.data finds best. Each reads and decodes every image in
 every epoch, from the system's cache of files. The rows take turns, and the median of the rounds counts. Prints a
@@ -54,7 +54,7 @@ def ours(folder, size):
     files = script.ImageFiles([file for images in found.values() for file in images], size)
     labels = np.repeat(np.arange(len(found)), [len(images) for images in found.values()])
     one_hot = np.eye(len(found), dtype=np.float32)
-    return EveryEpoch(script.Batches(files, one_hot[labels], np.zeros(3, np.uint8)), fed=True)
+    return EveryEpoch(script.ReadAhead(script.Batches(files, one_hot[labels], np.zeros(3, np.uint8))), fed=True)
 
 
 def by_keras(folder, size):

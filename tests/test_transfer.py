@@ -330,6 +330,31 @@ def test_files_are_read_as_images_to_npz_reads_them(photos, run, tmp_path):
         assert np.array_equal(files[chosen], x[chosen]) and files.shape == x.shape
 
 
+def test_the_next_images_are_read_while_a_batch_is_used(photos, monkeypatch):
+    script = load_script(SCRIPT)
+    script.BATCH_SIZE, script.AUGMENT = 4, ("flip", "shift")
+    (files, labels), read = script.load_folder(photos, 5000, 48)["train"], []
+    one_hot = np.eye(2, dtype=np.float32)[labels]
+    plain = script.Batches(files[:], one_hot, np.zeros(3, np.uint8))
+    count, reads_one = len(plain) - 1, script.ImageFiles.read
+    monkeypatch.setattr(script.ImageFiles, "read", lambda images, file: [read.append(file), reads_one(images, file)][1])
+    ahead = script.ReadAhead(script.Batches(files, one_hot, np.zeros(3, np.uint8)))
+    for epoch in (0, 1, 0):
+        plain.begin_epoch(epoch)
+        ahead.begin_epoch(epoch)
+        for step in (0, 1, count):
+            for ours, expected in zip(ahead[step], plain[step], strict=True):
+                assert np.array_equal(ours, expected)
+        read.clear()
+        ahead[0]
+        begun = list(files.ahead)
+        assert begun == list(files.files[plain.order[4:8]])
+        for waiting in files.ahead.values():
+            waiting.result()
+        ahead[1]
+        assert sorted(read[:8]) == sorted(files.files[plain.order[:8]])  # each of them once
+
+
 def test_a_folder_with_the_name_of_a_data_set_is_not_taken_for_it(photos, monkeypatch):
     shutil.copytree(photos, photos.parent / "digits")
     monkeypatch.chdir(photos.parent)

@@ -278,13 +278,19 @@ class ImageFiles:
 
     def __init__(self, files, size):
         self.files, self.size, self.fault = np.array(files, dtype=object), size, None
-        self.shape = (len(files), size, size, 3)
+        self.shape, self.ahead = (len(files), size, size, 3), {}
 
     def __len__(self):
         return len(self.files)
 
     def __getitem__(self, chosen):  # an array of numbers, or a slice
-        return np.stack(list(self.pool.map(self.read, self.files[chosen])))
+        reads = [self.ahead.pop(file, None) or self.pool.submit(self.read, file) for file in self.files[chosen]]
+        return np.stack([read.result() for read in reads])
+
+    def read_ahead(self, chosen):
+        """Begin to read the images that will be asked for next, in this order; of others nothing is kept."""
+        files = self.files[chosen]
+        self.ahead = {file: self.ahead.get(file) or self.pool.submit(self.read, file) for file in files}
 
     def tobytes(self):
         """Return what identifies the images, in whatever size they are read: the hashes of their files."""
@@ -317,6 +323,21 @@ class ImageFiles:
         left, top = (image.width - side) // 2, (image.height - side) // 2
         box = (left, top, left + side, top + side)
         return np.asarray(image.resize((self.size, self.size), Image.Resampling.BILINEAR, box))
+
+
+class ReadAhead(keras.utils.PyDataset):
+    """Batches of ImageFiles, of which the next is being read while one is augmented and trained on."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self.batches, self.begin_epoch = batches, batches.begin_epoch
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, step):
+        self.batches.x.read_ahead(self.batches.order[step * BATCH_SIZE : (step + 2) * BATCH_SIZE])
+        return self.batches[step]
 
 
 NAMES = ("cifar10", "cifar100", "mnist", "fashion_mnist", "digits")
@@ -412,6 +433,8 @@ def base_features(model, data, settings, folder):
     for part in ("train", "validation"):
         x, chunks = data[part][0], []
         for start in range(0, len(x), 4 * BATCH_SIZE):
+            if isinstance(x, ImageFiles):
+                x.read_ahead(slice(start, start + 8 * BATCH_SIZE))
             images = x[start : start + 4 * BATCH_SIZE]
             # Some once more, for whole batches, which any number of devices can share
             whole = np.resize(images, (len(images) + -len(images) % BATCH_SIZE, *images.shape[1:]))
@@ -458,6 +481,8 @@ def train(settings, folder):
     one_hot = np.eye(classes, dtype=np.float32)
     mean, _ = colour_moments(x[:: -(-len(x) // 1000)])  # a thousand images are enough for a colour to fill holes with
     batches = Batches(x, one_hot[y], np.uint8(np.round(mean)))
+    if isinstance(x, ImageFiles):
+        batches = ReadAhead(batches)
     with begun(folder, settings) as (record, scope, devices):
         with scope:
             model = build_model(x.shape[1:], classes)
