@@ -7,13 +7,13 @@ from conftest import ROOT, SCRIPTS
 
 from ensemble.common.scripts import training_scripts
 from tools.block_pictures import PICTURES
-from tools.networks import BUILT
+from tools.networks import BUILT, TITLES
 
 FOLDERS = [path.parent.name for path in training_scripts()]
 
 
 def test_every_folder_of_a_script_has_its_readme_variants_and_picture():
-    assert {network.script for network in BUILT} == set(SCRIPTS)
+    assert {network.script for network in BUILT} == set(SCRIPTS) and list(TITLES) == list(SCRIPTS)
     assert list(PICTURES) == FOLDERS == [script.partition("/")[0] for script in SCRIPTS]
 
 
@@ -37,3 +37,11 @@ def test_a_readme_has_its_picture_and_results_and_files_that_exist(folder):
     assert "block.png" in links
     for link in links:
         assert (ROOT / folder / link).exists(), link
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "results/README.md", "ensemble/README.md"])
+def test_what_the_other_pages_link_to_exists(page):
+    links = re.findall(r"\]\((?!http|#)([^)]+?)(?:#[^)]*)?\)", (ROOT / page).read_text())
+    assert links
+    for link in links:
+        assert (ROOT / page).parent.joinpath(link).exists(), link

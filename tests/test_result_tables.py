@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+from conftest import SCRIPTS
 from sample_records import END, ENSEMBLE, GRID, RUN, RUNS, SCHEDULES, changed, rows_of, write_tree
 
 from tools.networks import TRAINED
@@ -74,6 +75,18 @@ def test_networks_table_has_the_best_run_on_validation_beside_the_figures_of_oth
         "VGG-16",
     }
     assert "VGG-13" not in rows  # of which nobody has a figure
+
+    (root / "README.md").write_text(f"<!-- results: collection -->\n{END}\n")
+    run("tools/results.py", root, "--fix")
+    collection = rows_of((root / "README.md").read_text())
+    assert [row["Script"] for row in collection] == [f"[`{script}`]({script})" for script in SCRIPTS]
+    rows = {row["Script"].partition("`")[2].partition("`")[0]: row for row in collection}
+    row = rows["4.ResNet/resnet.py"]
+    assert row["Paper's best %"] == "95.08 (ResNet-1001, pre-activation bottlenecks)"
+    assert row["Ours so far %"] == "[86.79](results/other.json) (ResNet-20, original)"  # the best on validation
+    assert (row["Parameters"], row["Minutes"], row["Device"]) == ("273,658", "45", "AMD EPYC, 2 cores")
+    assert rows["3.VGG/vgg.py"]["Ours so far %"].endswith("(VGG-16)") and rows["3.VGG/vgg.py"]["Paper's best %"] == ""
+    assert rows["2.NIN/nin.py"]["Ours so far %"] == "not measured"
 
 
 def test_no_run_is_of_two_networks():

@@ -1,6 +1,6 @@
 """The networks of the collection: how each is built, and what its paper and an ancestor of these scripts measured.
 
-The table of networks in README.md and the tables of variants in the scripts' folders are made from this list.
+The tables of networks in README.md and results/README.md, and the tables of variants in the scripts' folders are made from this list.
 """
 
 from dataclasses import dataclass
@@ -33,6 +33,28 @@ DENSENET = "7.DenseNet/densenet.py"
 SENET = "8.SENet/senet.py"
 ALEXNET = "9.AlexNet/alexnet.py"
 INCEPTION = "10.Inception/inception.py"
+
+TITLES = {  # of each script: what its networks are called, and their papers
+    LENET: ("LeNet-5", "[LeCun 1998](http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf)"),
+    NIN: ("Network in Network", "[1312.4400](https://arxiv.org/abs/1312.4400)"),
+    VGG: ("VGG", "[1409.1556](https://arxiv.org/abs/1409.1556)"),
+    RESNET: (
+        "ResNet",
+        "[1512.03385](https://arxiv.org/abs/1512.03385), [1603.05027](https://arxiv.org/abs/1603.05027)",
+    ),
+    WIDE: ("Wide ResNet", "[1605.07146](https://arxiv.org/abs/1605.07146)"),
+    RESNEXT: ("ResNeXt", "[1611.05431](https://arxiv.org/abs/1611.05431)"),
+    DENSENET: ("DenseNet", "[1608.06993](https://arxiv.org/abs/1608.06993)"),
+    SENET: ("Squeeze-and-excitation", "[1709.01507](https://arxiv.org/abs/1709.01507)"),
+    ALEXNET: (
+        "AlexNet",
+        "[Krizhevsky 2012](https://papers.nips.cc/paper/2012/hash/c399862d3b9d6b76c8436e924a68c45b-Abstract.html)",
+    ),
+    INCEPTION: (
+        "Inception v1 to v4, Inception-ResNet",
+        "[1409.4842](https://arxiv.org/abs/1409.4842), [1602.07261](https://arxiv.org/abs/1602.07261)",
+    ),
+}
 
 ORIGINAL = {"VERSION": 1, "BOTTLENECK": "no"}
 PRE_ACTIVATION = {"VERSION": 2, "BOTTLENECK": "no"}

@@ -3,9 +3,12 @@
 import re
 from pathlib import Path
 
-from tools.networks import TRAINED
+from tools.networks import TITLES, TRAINED
 
-TEXTS = ("Network", "Ensemble", "Made of", "Schedule", "Data", "Data of ours", "Run", "Command", "Device", "Record")
+TEXTS = (  # titles of columns
+    *("Network", "Script", "Ensemble", "Made of", "Schedule", "Paper", "Data", "Data of ours"),
+    *("Run", "Command", "Device", "Record"),
+)
 SNAPSHOT = "ensemble/snapshot.py"
 CIFAR_10_CNN = "[cifar-10-cnn](https://github.com/BIGBALLON/cifar-10-cnn)"
 
@@ -136,6 +139,30 @@ def networks_table(records, up):
             about = [name_of_data(record), run, record["device"], links(name, record, up)]
         rows.append([network.name, paper, ancestor, ours, *about])
     titles = ["Network", "Paper %", "Ancestor %", "Ours %", "Data of ours", "Run", "Device", "Record"]
+    return markdown(titles, rows, [])
+
+
+def collection_table(records, up):
+    """Return the lines of the table of scripts, each with its paper's best network and ours on CIFAR-10.
+
+    records and up: see training_table. Ours is the run that is best on validation.
+    """
+    rows = []
+    for script, (title, paper) in TITLES.items():
+        networks = [network for network in TRAINED if network.script == script]
+        measured = [network for network in networks if network.paper_error]
+        theirs = min(measured, key=lambda network: float(network.paper_error), default=None)
+        runs = [(network, name) for network in networks for name in records if is_run_of(network, records[name])]
+        about = ["not measured", "", "", ""]
+        if runs:
+            network, name = max(runs, key=lambda run: records[run[1]]["validation"]["accuracy"])
+            record = records[name]
+            ours = f"{link(percent(record['test']), f'results/{name}.json', up)} ({network.name})"
+            about = [ours, f"{record['parameters']:,}", f"{record['seconds'] / 60:.0f}", record["device"]]
+        best = f"{100 - float(theirs.paper_error):.2f} ({theirs.name})" if theirs else ""
+        folder = link(title, f"{Path(script).parent}/README.md", up)
+        rows.append([folder, link(f"`{script}`", script, up), paper, best, *about])
+    titles = ["Network", "Script", "Paper", "Paper's best %", "Ours so far %", "Parameters", "Minutes", "Device"]
     return markdown(titles, rows, [])
 
 
@@ -282,6 +309,7 @@ def grids_table(records, up):
 
 
 TABLES = {
+    "collection": collection_table,
     "networks": networks_table,
     "fast": fast_table,
     "ensembles": ensembles_table,

@@ -14,6 +14,7 @@ A table stands in README.md, or in the README.md of a top-level folder, between 
 
     <!-- results: training -->              every training run; or those of a folder or script only:
     <!-- results: training 4.ResNet -->
+    <!-- results: collection -->            every script, with its paper's best network and our best run on CIFAR-10
     <!-- results: networks -->              the papers', an ancestor's and our test accuracy on CIFAR-10, where any is
     <!-- results: fast -->                  the training runs whose names begin with fast-, with their commands
     <!-- results: ensembles -->             every ensemble, a row for each of its methods
@@ -24,7 +25,7 @@ A table stands in README.md, or in the README.md of a top-level folder, between 
 
 Accuracies are in percent, of the images kept for validation and of the test images. An ensemble's gain is its
 test accuracy less that of its best member, in percentage points; the best member is the one best on validation. Of
-several runs of a network, the table of networks has the one best on validation.
+several runs of a network, the table of networks has the one best on validation, and so has that of the collection.
 Schedules have mean and standard deviation over seeds, and the difference to the first of the table in test accuracy,
 paired by seed, with its 95% interval. Of a grid, only the pair chosen on validation has a test accuracy.
 
