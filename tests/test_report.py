@@ -13,7 +13,7 @@ from ensemble import compare
 from ensemble.combining.predictions import Predictions
 from ensemble.members.member import Member
 from ensemble.results import figures as figures_module
-from ensemble.results.comparison import Comparison, verdicts
+from ensemble.results.comparison import Comparison, verdict, verdicts
 from ensemble.results.figures import figures, galleries
 from ensemble.results.page import CAPTIONS, write_files
 from ensemble.results.tables import tables
@@ -59,6 +59,21 @@ def test_verdicts_say_of_every_gain_what_its_interval_says(found):
             assert [s.split(f" {over}")[0] for s in sentences if text in s and f" {over}" in s] == [kind]
     best = max(found.rows, key=lambda row: (row["validation"]["accuracy"], -row["validation"]["loss"]))
     assert f"{100 * best['test']['accuracy']:.2f}%" in sentences[0]
+
+
+def test_the_verdict_is_of_the_method_chosen_on_validation(found):
+    row = found.methods[found.chosen]
+    better = [
+        100 * (row["test"]["accuracy"] - found.rows[found.best]["test"]["accuracy"]),
+        row["over_best"]["adjusted_p"],
+    ]
+    sentence = verdict(found)
+    assert sentence.lower().startswith(f"{found.chosen}, the method best on validation, has ")
+    assert f"{100 * row['test']['accuracy']:.2f}% of the test images right: {better[0]:+.2f} points [" in sentence
+    assert sentence.endswith("more than chance." if better[1] < 0.05 else "which may be chance.")
+    changed = {found.chosen: row | {"over_best": row["over_best"] | {"adjusted_p": 0.5 if better[1] < 0.05 else 0.01}}}
+    other = Comparison(**{**vars(found), "methods": found.methods | changed})
+    assert verdict(other).endswith("which may be chance." if better[1] < 0.05 else "more than chance.")
 
 
 def test_the_cost_of_an_ensemble_is_that_of_the_members_it_uses(found):
@@ -143,6 +158,8 @@ def test_the_page_holds_everything_itself(found, tmp_path):
     assert "4 members on cats & dogs.npz" in text
     for sentence in verdicts(found):
         assert sentence in text
+    places = [text.index(part) for part in (verdict(found), CAPTIONS["gains"], verdicts(found)[0], *tables(found))]
+    assert places == sorted(places)  # first what it comes to, then the figures, then the tables
     accuracies = re.findall(r"\d+\.\d\d", text)
     assert all(f"{100 * row['test']['accuracy']:.2f}" in accuracies for row in [*found.rows, *found.methods.values()])
 

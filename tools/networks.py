@@ -1,6 +1,6 @@
 """The networks of the collection: how each is built, and what its paper and an ancestor of these scripts measured.
 
-The tables of networks in README.md and results/README.md, and the tables of variants in the scripts' folders are made from this list.
+The tables of networks in README.md and results/README.md, and those of variants in the folders, are made from it.
 """
 
 from dataclasses import dataclass

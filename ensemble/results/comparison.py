@@ -49,6 +49,16 @@ def is_real(gain):
     return gain["adjusted_p"] < 0.05
 
 
+def verdict(found):
+    """Return one sentence: what the method best on validation gains on the test images, and whether that is real."""
+    row, best = found.methods[found.chosen], found.names[found.best]
+    gain = row["over_best"]
+    method = f"{found.chosen[0].upper()}{found.chosen[1:]}, the method best on validation"
+    right = f"has {percent(row['test']['accuracy'])}% of the test images right"
+    points = f"{percent(gain['gain'], True)} points {interval(gain)} to the member best there, {best}"
+    return f"{method}, {right}: {points}, {'more than chance' if is_real(gain) else 'which may be chance'}."
+
+
 def verdicts(found):
     """Return sentences that say which gains on the test images are more than chance."""
     sentences = [

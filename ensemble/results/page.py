@@ -9,7 +9,7 @@ from pathlib import Path
 from ensemble.combining.predictions import PARTS
 from ensemble.common.files import written_apart
 from ensemble.common.pictures import write_pictures
-from ensemble.results.comparison import verdicts
+from ensemble.results.comparison import verdict, verdicts
 from ensemble.results.figures import figures, overview
 from ensemble.results.tables import tables
 
@@ -26,14 +26,18 @@ CAPTIONS = {
     "missed": "Images that nobody gets right: the true class, what the ensemble sees, and what the members see.",
     "saved": "Images that only the ensemble gets right: every member prefers some other class.",
 }
+LONG_TABLE = 12  # rows; a longer one is folded
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; color: #222 }
-h2 { margin-top: 2.5rem } .table { overflow-x: auto } code { overflow-wrap: anywhere }
+:root { color-scheme: light dark }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2rem auto; padding: 0 1rem }
+h1 { font-size: 1.6rem } h2 { margin-top: 2.5rem } code { overflow-wrap: anywhere } .table { overflow-x: auto }
+details { margin: 1rem 0 } summary { cursor: pointer; font-weight: 600 }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums }
 th, td { padding: 2px 8px; text-align: right; white-space: nowrap; border: 0 }
 tbody th { text-align: left; font-weight: normal } thead th { border-bottom: 1px solid #888 }
-tbody tr:hover { background: #eef4fb } img { max-width: 100%; height: auto } figure { margin: 1.5rem 0 }
-figcaption { color: #555; font-size: 14px }
+tbody tr:hover { background: #8883 } figure { margin: 1.5rem 0 }
+img { max-width: 100%; height: auto; background: #fff; border-radius: 4px }
+figcaption { opacity: 0.75; font-size: 14px }
 """
 
 
@@ -48,20 +52,25 @@ def write_files(folder, found):
 
 def page(found, pictures):
     """Return the HTML page, with the tables and the pictures, {name: bytes of a PNG file}, inside."""
-    counts = " and ".join(f"{len(found.predictions[part].labels):,} {part} images" for part in PARTS)
     title = html.escape(f"{len(found.names)} members on {Path(found.data).name}")
-    command = html.escape(shlex.join(["python", *sys.argv]))
     parts = [
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>',
         f'<meta name="viewport" content="width=device-width">\n<style>{STYLE}</style>\n<h1>{title}</h1>',
-        f"<p>{counts}. Made by <code>{command}</code>.</p>\n<h2>Which gains are real</h2>\n<ul>",
-        *(f"<li>{html.escape(sentence)}" for sentence in verdicts(found)),
-        "</ul>",
+        f"<p><strong>{html.escape(verdict(found))}</strong></p>",
     ]
-    for heading, table in tables(found).items():
-        parts.append(f'<h2>{html.escape(heading)}</h2>\n<div class="table">{table.to_html(border=0)}</div>')
-    parts.append("<p>* the best single member on validation</p>\n<h2>Figures</h2>")
     for name, picture in pictures.items():
         image = f'<img src="data:image/png;base64,{base64.b64encode(picture).decode()}" alt="{name}">'
         parts.append(f"<figure>{image}<figcaption>{CAPTIONS[name]}</figcaption></figure>")
+    parts += [
+        "<h2>Which gains are real</h2>\n<ul>",
+        *(f"<li>{html.escape(sentence)}" for sentence in verdicts(found)),
+        "</ul>\n<h2>Tables</h2>\n<p>* the best single member on validation</p>",
+    ]
+    for heading, table in tables(found).items():
+        is_open = " open" if len(table) <= LONG_TABLE else ""
+        text = f'<div class="table">{table.to_html(border=0)}</div>'
+        parts.append(f"<details{is_open}><summary>{html.escape(heading)}</summary>\n{text}</details>")
+    counts = " and ".join(f"{len(found.predictions[part].labels):,} {part} images" for part in PARTS)
+    command = html.escape(shlex.join(["python", *sys.argv]))
+    parts.append(f"<p>{counts}. Made by <code>{command}</code>.</p>")
     return "\n".join([*parts, "</html>\n"])
