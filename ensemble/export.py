@@ -211,6 +211,10 @@ def main():
 
     pixels = keras.Input(images.shape[1:], name="pixels")
     outputs, parts = join(pixels, models, members, images)
+    if rule.bias is not None and len(rule.bias) != parts.shape[2]:
+        refuse(
+            f"{options.record} is damaged: {method} is for {len(rule.bias)} classes, the members have {parts.shape[2]}"
+        )
     outputs = [read_outputs(*output, as_logarithms=rule.takes_logarithms) for output in outputs]
     ensemble = keras.Model(pixels, pool(outputs, rule), name="ensemble")
     cooled = "" if rule.temperature is None else f" at temperature {rule.temperature:.3f}"
