@@ -42,6 +42,7 @@ finally:
 
 import numpy as np
 import pandas as pd
+import psutil
 from keras import layers
 from matplotlib.figure import Figure
 from PIL import Image, ImageEnhance, ImageOps
@@ -173,7 +174,12 @@ def load_data(data, hold_out):
         elif data in ("cifar10", "cifar100", "mnist", "fashion_mnist"):
             (x, y), (x_test, y_test) = getattr(keras.datasets, data).load_data()
         else:
+            if not Path(data).is_file():  # a pipe, for one, would be waited for
+                raise FileNotFoundError("there is no such file")
             with np.load(data) as file:
+                size = sum(part.file_size for part in file.zip.infolist())
+                if 2 * size > psutil.virtual_memory().available:  # the images, and their copies in another order
+                    raise MemoryError(f"unpacked it has {size:,} bytes, too many for this computer's memory")
                 x, y, x_test, y_test = (file[name] for name in ("x_train", "y_train", "x_test", "y_test"))
     except Exception as error:  # a download or a file can fail in many ways
         named = "cifar10, cifar100, mnist or fashion_mnist, which Keras downloads; digits, which needs no network"
@@ -790,13 +796,15 @@ def write_results(folder, result, data, history, record, marks=()):
         probabilities = np.concatenate(chunks)
         losses = -np.log(np.maximum(probabilities[np.arange(len(y)), y], 1e-7))
         record[part] = {"accuracy": float(np.mean(probabilities.argmax(1) == y)), "loss": float(np.mean(losses))}
+        if not np.isfinite(losses).all():
+            raise InputError(f"the trained network predicts NaN for {part} images; lower the learning rate")
         print(f"{part:10}  accuracy {record[part]['accuracy']:.2%}  loss {record[part]['loss']:.4f}")
         if part != "train":
             predictions |= {f"{part}_probabilities": probabilities, f"{part}_labels": y}
     with written_whole(folder / "predictions.npz") as path:
         np.savez(path, **predictions)
     with written_whole(folder / "run.json") as path:
-        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     (folder / "backup.npz").unlink()
 
 

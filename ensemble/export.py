@@ -12,7 +12,6 @@ A temperature, which compare.py's methods have, needs the members' logits: they 
 several, as with TEST_FLIP.
 """
 
-import json
 import logging
 import os
 import sys
@@ -26,7 +25,9 @@ from ensemble.combining.metrics import merit
 from ensemble.combining.rule import rule_of
 from ensemble.common.command import RefusedError, new_parser, refuse, run_command
 from ensemble.common.files import file_hash
+from ensemble.common.schemas import Ensemble, read_json
 from ensemble.members.data import is_folder, load_images, size_for, start_keras
+from ensemble.members.predicting import batch_for
 from ensemble.model_files.assemble import add_member, in_float32, operations, pool, read_outputs
 from ensemble.model_files.forms import PADDED, Form, model_inputs, taken_by
 from ensemble.model_files.loading import load_model, usable
@@ -42,35 +43,36 @@ def read_record(file, chosen):
     Returns its name, its Rule, the members of weight above 0 as rows of the record, and the DATA that they were scored
     on.
     """
-    if not file.is_file():
-        refuse(f"there is no file {file}; give the ensemble.json of compare.py, weighted_mean.py or voting.py")
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        if record.get("script") == "ensemble/snapshot.py":
-            refuse(f"{file} is of snapshot.py; give {file.parent}/cycle-*.h5 to compare.py, and its record to this")
-        methods, members = record["methods"], record["members"]
-        rules = {name: rule_of(name, method, members) for name, method in methods.items()}
-        rules = {name: rule for name, rule in rules.items() if rule}
-        name = chosen or max(rules, key=lambda name: merit(methods[name]))
-        if name not in rules:
-            refuse(f"--method {name}: {file} has no such method that can be one model; it has {', '.join(rules)}")
-        if not chosen:
-            print(f"{name} is the best on validation of {', '.join(rules)}")
-        rule = rules[name]
-        for member, weight in zip(members, rule.weights, strict=True):
-            if weight == 0:
-                print(f"{member['path']} is left out: its weight is 0")
-            elif not Path(member["path"]).is_file():
-                refuse(f"there is no file {member['path']}; run this where {file} was made")
-            elif file_hash(member["path"]) != member["model"]:
-                refuse(f"{member['path']} is not the model that {file} was made of; its SHA-256 is another")
-        used = rule.weights > 0
-        rule.weights = rule.weights[used]
-        if rule.temperatures is not None:
-            rule.temperatures = rule.temperatures[used]
-        return name, rule, [member for member, is_used in zip(members, used, strict=True) if is_used], record["data"]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        refuse(f"{file} is no record that compare.py, weighted_mean.py or voting.py wrote")
+    record = read_json(file, Ensemble, "give the ensemble.json of compare.py, weighted_mean.py or voting.py")
+    if record.get("script") == "ensemble/snapshot.py":
+        refuse(f"{file} is of snapshot.py; give {file.parent}/cycle-*.h5 to compare.py, and its record to this")
+    methods, members, rules = record["methods"], record["members"], {}
+    for name, method in methods.items():
+        try:
+            rule = rule_of(name, method, members)
+        except ValueError as error:
+            refuse(f"{file} is damaged: {name}: {error}; give one that compare.py, weighted_mean.py or voting.py wrote")
+        if rule and "loss" in method["validation"]:
+            rules[name] = rule
+    name = chosen or max(rules, key=lambda name: merit(methods[name]), default="")
+    if name not in rules:
+        has = ", ".join(rules) or "none"
+        refuse(f"--method {name}: {file} has no such method that can be one model; it has {has}")
+    if not chosen:
+        print(f"{name} is the best on validation of {', '.join(rules)}")
+    rule = rules[name]
+    for member, weight in zip(members, rule.weights, strict=True):
+        if weight == 0:
+            print(f"{member['path']} is left out: its weight is 0")
+        elif not Path(member["path"]).is_file():
+            refuse(f"there is no file {member['path']}; run this where {file} was made")
+        elif file_hash(member["path"]) != member["model"]:
+            refuse(f"{member['path']} is not the model that {file} was made of; its SHA-256 is another")
+    used = rule.weights > 0
+    rule.weights = rule.weights[used]
+    if rule.temperatures is not None:
+        rule.temperatures = rule.temperatures[used]
+    return name, rule, [member for member, is_used in zip(members, used, strict=True) if is_used], record["data"]
 
 
 # The members as they are
@@ -199,11 +201,20 @@ def main():
     if images is None:
         print(f"{data} cannot be loaded here; images of random pixels take its place")
         images = random_images(models[0], members[0])
+    batches = []
+    for model, member in zip(models, members, strict=True):
+        with usable(member["path"]):
+            batches.append(batch_for(model, member["path"], images.shape[1:3], Form.of_record(member.get("form"))))
+    images = images[: min(batches)]
 
     import keras
 
     pixels = keras.Input(images.shape[1:], name="pixels")
     outputs, parts = join(pixels, models, members, images)
+    if rule.bias is not None and len(rule.bias) != parts.shape[2]:
+        refuse(
+            f"{options.record} is damaged: {method} is for {len(rule.bias)} classes, the members have {parts.shape[2]}"
+        )
     outputs = [read_outputs(*output, as_logarithms=rule.takes_logarithms) for output in outputs]
     ensemble = keras.Model(pixels, pool(outputs, rule), name="ensemble")
     cooled = "" if rule.temperature is None else f" at temperature {rule.temperature:.3f}"

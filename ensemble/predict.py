@@ -10,6 +10,7 @@ Prints the three likeliest classes of every member and of the ensemble, and draw
 """
 
 import dataclasses
+import math
 import sys
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from ensemble.common.scripts import import_script
 from ensemble.members.data import class_names
 from ensemble.members.kept import kept_form
 from ensemble.members.member import short_names
+from ensemble.members.predicting import batch_for
 from ensemble.model_files.form_options import add_form_options, read_forms
 from ensemble.model_files.forms import PADDED, Form, model_inputs, taken_by
 from ensemble.model_files.loading import check_name, load_model, usable
@@ -65,14 +67,16 @@ def predict(path, files, form=None):
         if len(model.output_shape) != 2:
             raise RefusedError(f"{path} gives outputs of shape {model.output_shape}; (None, classes) is needed")
         size = taken.width or PADDED, taken.height or PADDED
+        batch = batch_for(model, path, size[::-1], form)
         least = None if form.resize else max(size)
         squares = [prepared(read_image(file, least), size, form.resize) for file in files]
         if taken.channels == 1:
             squares = [square.convert("L").convert("RGB") for square in squares]
         inputs = [model_inputs(model, path, np.asarray(square)[np.newaxis], form) for square in squares]
-        outputs = model.predict_on_batch(np.concatenate(inputs))
+        starts = range(0, len(inputs), batch)
+        outputs = [model.predict_on_batch(np.concatenate(inputs[start : start + batch])) for start in starts]
     keras.backend.clear_session()
-    return form.read(outputs, path)[0]
+    return form.read(np.concatenate(outputs), path)[0]
 
 
 def draw(files, images, rows, classes):
@@ -117,9 +121,9 @@ def read_options():
         weights = np.array((options.weights or ",".join("1" * len(options.models))).split(","), np.float64)
     except ValueError:
         weights = np.array([])
-    if len(weights) != len(options.models) or not np.isfinite(weights).all() or weights.min() < 0 or weights.sum() == 0:
-        refuse(f"--weights {options.weights}: give {len(options.models)} numbers from 0 up, not all 0")
-    options.weights = weights
+    if len(weights) != len(options.models) or not (weights >= 0).all() or not 0 < sum(map(float, weights)) < math.inf:
+        refuse(f"--weights {options.weights}: give {len(options.models)} numbers from 0 up, not all 0, of a finite sum")
+    options.weights = weights / sum(map(float, weights))
     if options.out.suffix != ".png" or options.out.exists():
         refuse(f"--out {options.out}: give the name of a .png file that does not exist yet")
     return options

@@ -26,12 +26,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
 from ensemble.combining.methods import refuse_small_classes
 from ensemble.common.command import new_parser, refuse, refusing, run_command
+from ensemble.common.history import read_history
 from ensemble.common.pictures import write_pictures
 from ensemble.common.records import check_alike, read_run, refuse_changes
 from ensemble.common.scripts import ROOT, import_script, training_scripts
@@ -201,7 +201,7 @@ def compare_all(script, steps, folder, single):
     runs = {}
     for name, place, count in (("in cycles", folder, script.CYCLES), ("single run", single, 1)):
         rates = cyclic_rate(np.arange(steps), steps / count, script.LEARNING_RATE)
-        runs[name] = count, rates, pd.read_csv(place / "history.csv")
+        runs[name] = count, rates, read_history(place / "history.csv", "epoch", "seconds", "val_accuracy")
     title = f"{script.CYCLES} snapshots of {Path(script.__file__).stem} on {Path(alone.data).name}"
     record = {
         "methods": compared.methods,

@@ -17,13 +17,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
 from ensemble.combining.predictions import PARTS
 from ensemble.common.command import run_command
+from ensemble.common.history import read_history
 from htd.runs import (
     command_parser,
     describe,
@@ -81,7 +81,7 @@ def learning_rates_of(script, run, record):
     """Return a run's learning rates, of every step, or with plateau of every epoch, the rates that it came to."""
     settings, _ = settings_of(script, run.arguments)
     if settings["SCHEDULE"] == "plateau":
-        return pd.read_csv(run.folder / "history.csv")["learning_rate"].to_numpy()
+        return read_history(run.folder / "history.csv", "learning_rate")["learning_rate"].to_numpy()
     return step_rates(script, settings["EPOCHS"], record["images"]["train"] // settings["BATCH_SIZE"])
 
 
@@ -116,7 +116,7 @@ def draw_accuracy(runs, records):
     lowest = []
     for i, name in enumerate(names):
         own = [(run, record) for run, record in zip(runs, records, strict=True) if run.variant == name]
-        histories = [pd.read_csv(run.folder / "history.csv")["val_accuracy"] for run, _ in own]
+        histories = [read_history(run.folder / "history.csv", "val_accuracy")["val_accuracy"] for run, _ in own]
         validation = 100 * np.array(histories)
         epochs = np.arange(1, validation.shape[1] + 1)
         by_epoch.fill_between(

@@ -26,6 +26,7 @@ from ensemble.combining.predictions import PARTS
 from ensemble.common.command import new_parser, refuse
 from ensemble.common.files import written_whole
 from ensemble.common.records import check_alike, git_commit, refuse_changes
+from ensemble.common.schemas import ComparedRun, read_json
 from ensemble.common.scripts import ROOT, import_script
 
 
@@ -110,18 +111,14 @@ def read_result(run):
     file = run.folder / "run.json"
     if not file.exists():
         return None
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        was = dict(record["settings"])
-    except (ValueError, TypeError, KeyError):
-        refuse(f"{file} is damaged; move {run.folder} away, and the run is trained again")
-    refuse_changes(run.folder, was, run.settings)
+    record = read_json(file, ComparedRun, f"move {run.folder} away, and the run is trained again")
+    refuse_changes(run.folder, record["settings"], run.settings)
     return record
 
 
 def epochs_done(run):
     file = run.folder / "history.csv"
-    return len(file.read_text(encoding="utf-8").splitlines()) - 1 if file.exists() else 0
+    return len(file.read_text(encoding="utf-8").splitlines()) - 1 if file.is_file() else 0
 
 
 def start(script, run):
@@ -282,5 +279,5 @@ def write_result(record, figures):
         with written_whole(folder / file) as path:
             figure.savefig(path, dpi=120)
     with written_whole(folder / "htd.json") as path:
-        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     print(f"\nWritten to {folder}: htd.json, {' and '.join(figures)}.")

@@ -363,7 +363,8 @@ def test_refusals(models, tmp_path, monkeypatch, capsys):
     assert f"give {tmp_path}/cycle-*.h5 to compare.py" in refused(record, "--out", out)
     for text in ("{", "[]", '{"members": []}', "{}"):
         record.write_text(text)
-        assert "is no record that compare.py" in refused(record, "--out", out)
+        line = refused(record, "--out", out)
+        assert "ensemble.json is damaged: " in line and "give the ensemble.json of compare.py" in line
     assert "ensemble.json" in refused(tmp_path / "nothing" / "ensemble.json", "--out", out)
     assert not out.exists() and not list(tmp_path.rglob("unfinished*"))
 

@@ -98,35 +98,41 @@ def test_add_copies_a_finished_record_once(run, refused, tmp_path):
         "tools/results.py", tmp_path, "--add", tmp_path / "nothing.json", "--name", "x"
     )
     record.write_text(json.dumps(changed(RUN, test=None)))
-    assert "run.json lacks test.accuracy" in refused(*add, "--name", "x")
+    assert "run.json is damaged: lacks test; record a finished run" in refused(*add, "--name", "x")
     assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["named.json", "plain.json"]
 
 
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ("{", "bad.json cannot be read as JSON"),
-        ([], "bad.json is no record of a run or an ensemble"),
+        ("{", "bad.json is damaged: Expecting property name"),
+        ("[" * 100_000, "bad.json is damaged: it is nested too deep"),
+        ([], "bad.json is damaged: must be a group of values, got a list"),
         ({"seconds": 1}, "bad.json is no record of a run or an ensemble"),
-        (changed(RUN, settings__DATA=None), "bad.json lacks settings.DATA"),
-        (changed(RUN, settings=[]), "bad.json lacks settings.DATA"),
-        (changed(RUN, parameters="many"), "bad.json has 'many' as parameters, which must be a whole number"),
-        (changed(RUN, parameters=True), "bad.json has True as parameters, which must be a whole number"),
-        (changed(RUN, test__accuracy=86.8), "bad.json has 86.8 as test.accuracy, which cannot be"),
-        (changed(RUN, seconds=float("nan")), "bad.json has nan as seconds, which cannot be"),
-        (changed(RUN, data_name=1), "bad.json has 1 as data_name, which must be a text"),
-        (changed(ENSEMBLE, members=[]), "bad.json has no members"),
-        (changed(ENSEMBLE, members=[1]), "bad.json lacks members[0].path"),
-        (changed(ENSEMBLE, members=[{**ENSEMBLE["members"][0], "weight": "a"}]), "'a' as members[0].weight"),
-        (changed(ENSEMBLE, methods={"mean": {}}), "bad.json lacks methods['mean'].validation.accuracy"),
-        (changed(SCHEDULES, schedules__tanh__test__mean=85.0), "has 85.0 as schedules['tanh'].test.mean, which cannot"),
-        (changed(SCHEDULES, training__settings__EPOCHS=None), "bad.json lacks training.settings.EPOCHS"),
-        (changed(GRID, grid__chosen__test=None), "bad.json lacks grid.chosen.test"),
-        (changed(GRID, runs=[{}]), "bad.json lacks runs[0].seed"),
-        (changed(SCHEDULES, schedules__tanh__difference=[]), "difference, which must be a group of values"),
-        (changed(ENSEMBLE, **{"methods__soft voting__over_best": {}}), "lacks methods['soft voting'].over_best.low"),
-        (changed(ENSEMBLE, **{"methods__soft voting__over_single_run": {"low": 0.0}}), "over_single_run.high; record"),
-        (changed(GRID, grid__cells=[{"from": -6, "to": -3}]), "has -3 as grid, pair 0: to, which cannot be"),
+        (changed(RUN, settings__DATA=None), "bad.json is damaged: settings lacks DATA"),
+        (changed(RUN, settings=[]), "settings must be a group of values, got a list"),
+        (changed(RUN, parameters="many"), "parameters must be a whole number, got a text"),
+        (changed(RUN, parameters=True), "parameters must be a whole number, got true or false"),
+        (changed(RUN, parameters=10**400), "parameters must be a whole number <= "),
+        (changed(RUN, test__accuracy=86.8), "test.accuracy must be a number <= 1.0"),
+        (changed(RUN, seconds=float("nan")), "bad.json is damaged: the number NaN is not finite"),
+        (json.dumps(RUN).replace("2671.4", "1e400"), "bad.json is damaged: the number 1e400 is not finite"),
+        (changed(RUN, data_name=1), "data_name must be a text, got a whole number"),
+        (changed(ENSEMBLE, members=[]), "members must be a list of length >= 1"),
+        (changed(ENSEMBLE, members=[1]), "members[0] must be a group of values, got a whole number"),
+        (changed(ENSEMBLE, members=[{**ENSEMBLE["members"][0], "weight": "a"}]), "members[0].weight must be a number"),
+        (changed(ENSEMBLE, methods={"mean": {}}), "methods['mean'] lacks validation"),
+        (changed(SCHEDULES, schedules__tanh__test__mean=85.0), "schedules['tanh'].test.mean must be a number <= 1"),
+        (changed(SCHEDULES, training__settings__EPOCHS=None), "training.settings lacks EPOCHS"),
+        (changed(GRID, grid__chosen__test=None), "grid.chosen lacks test"),
+        (changed(GRID, runs=[{}]), "runs[0] lacks seed"),
+        (changed(SCHEDULES, schedules__tanh__difference=[]), "schedules['tanh'].difference must be a group"),
+        (changed(ENSEMBLE, **{"methods__soft voting__over_best": {}}), "methods['soft voting'].over_best lacks gain"),
+        (
+            changed(ENSEMBLE, **{"methods__soft voting__over_single_run": {"low": 0.0}}),
+            "over_single_run lacks gain; record",
+        ),
+        (changed(GRID, grid__cells=[{"from": -6, "to": -3}]), "grid.cells[0].to must be a number >= 0"),
     ],
 )
 def test_results_refuses_a_bad_record(refused, tmp_path, record, message):

@@ -25,6 +25,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
+from ensemble.common.checks import check_memory
 from ensemble.common.command import new_parser, refuse, run_command
 from ensemble.common.files import written_whole
 from ensemble.common.images import read_image, resized
@@ -88,6 +89,9 @@ def read_images(files, size, fit):
         except ValueError as error:
             broken.append(str(error))
             continue
+        if images is None:
+            width, height = (size, size) if size else image.size
+            check_memory(3 * width * height * len(files), f"{len(files):,} images of {width}x{height} pixels")
         image = np.asarray(resized(image, size, fit) if size else image)
         if images is None:
             images, first = np.empty((len(files), *image.shape), np.uint8), file

@@ -7,31 +7,29 @@ until then; and, at the end, that of the saved model on validation and test imag
 can be better than the network was in the last epoch: by the average of an image and its mirror image, for one.
 """
 
-import json
 import sys
 from pathlib import Path
 
-import pandas as pd
 from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-from ensemble.common.command import new_parser, refuse, run_command
+from ensemble.common.command import RefusedError, new_parser, refuse, run_command
 from ensemble.common.files import written_whole
+from ensemble.common.history import read_history
+from ensemble.common.schemas import ScoredRun, read_json
 
 
 def read_run(folder):
     """Return a finished run's history as a table, with a column `minutes`, and its record; or refuse the folder."""
     try:
-        history = pd.read_csv(folder / "history.csv")
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        history["minutes"] = history["seconds"].cumsum() / 60
-        if history.empty:
-            raise ValueError
-        scores = {part: record[part]["accuracy"] for part in ("validation", "test")}
-        return history[["minutes", "val_accuracy"]], scores | {"device": record["device"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        refuse(f"{folder} is no finished run: it needs history.csv and run.json")
+        history = read_history(folder / "history.csv", "seconds", "val_accuracy")
+        record = read_json(folder / "run.json", ScoredRun, "give another run")
+    except RefusedError as error:
+        refuse(f"{folder} is no finished run: {error}")
+    history["minutes"] = history["seconds"].cumsum() / 60
+    scores = {part: record[part]["accuracy"] for part in ("validation", "test")}
+    return history[["minutes", "val_accuracy"]], scores | {"device": record["device"]}
 
 
 def draw(runs):

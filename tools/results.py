@@ -41,6 +41,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
+from ensemble.common.checks import check_file
 from ensemble.common.command import new_parser, refuse, run_command
 from ensemble.common.files import file_hash, written_whole
 from ensemble.common.scripts import ROOT
@@ -67,13 +68,14 @@ def add_record(file, name, data_name, weights, root):
     target.parent.mkdir(exist_ok=True)
     if weights:
         model, copy = file.with_name("model.h5"), target.parent / "weights" / f"{name}.h5"
+        check_file(model)
         if record.get("model") != file_hash(model):
             refuse(f"{model} is not the model of {file}; record a finished run")
         copy.parent.mkdir(exist_ok=True)
         with written_whole(copy) as beside:
             shutil.copyfile(model, beside)
     with written_whole(target) as beside:
-        beside.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        beside.write_text(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     print(f"{target}: recorded; tools/results.py --fix puts it in the tables")
 
 
@@ -149,7 +151,7 @@ def main():
 
     records = read_records(root)
     readmes = [root / "README.md", *sorted(root.glob("[!.]*/README.md"))]
-    filled = {readme: fill(readme, records, root) for readme in readmes if readme.exists()}
+    filled = {readme: fill(readme, records, root) for readme in readmes if readme.is_file()}
     faults = 0
     for readme, (lines, tables) in filled.items():
         stale = [f"{readme.relative_to(root)}:{line}: {marker}" for line, marker, was_stale in tables if was_stale]

@@ -24,7 +24,7 @@ class Rule:
 
     weights: float64 (members,), of the mean; geometric: whether that is a mean of logarithms; temperatures: the
     members' own, float64 (members,), or None; kernel, bias: stacking's, which has no mean: float64 (members * classes,
-    classes) and (classes,), or None; temperature: the ensemble's, or None.
+    classes) and (classes,), or None; temperature: the ensemble's, or None. ValueError says which do not fit together.
     """
 
     weights: np.ndarray
@@ -33,6 +33,16 @@ class Rule:
     kernel: np.ndarray | None = None
     bias: np.ndarray | None = None
     temperature: float | None = None
+
+    def __post_init__(self):
+        if not abs(self.weights.sum() - 1) <= 1e-6:
+            raise ValueError(f"its weights sum to {self.weights.sum():g}, and not to 1")
+        if self.temperatures is not None and len(self.temperatures) != len(self.weights):
+            raise ValueError(f"it has {len(self.temperatures)} temperatures for {len(self.weights)} weights")
+        if self.kernel is not None:
+            classes = len(self.bias)
+            if self.kernel.shape != (len(self.weights) * classes, classes):
+                raise ValueError(f"its kernel, {self.kernel.shape}, is not for {classes} classes of every member")
 
     @property
     def takes_logarithms(self):
@@ -56,13 +66,16 @@ class Rule:
 def rule_of(name, method, members):
     """Return the Rule of a method in a record, or None of one that cannot be one model, such as hard voting.
 
-    name, method: as the record has them; members: its rows of the members.
+    name, method: as the record has them; members: its rows of the members. ValueError as from Rule.
     """
     equal, temperature = np.full(len(members), 1 / len(members)), method.get("temperature")
+    for field in ("weights", "tempered_weights"):
+        if field in method and len(method[field]) != len(members):
+            raise ValueError(f"it has {len(method[field])} weights for {len(members)} members")
     if name in ("soft voting", "equal weights", "geometric mean"):
         return Rule(equal, geometric=name == "geometric mean", temperature=temperature)
     if name == "weighted mean":
-        return Rule(np.array([member["weight"] for member in members]), temperature=temperature)
+        return Rule(np.array([member.get("weight", 0.0) for member in members]), temperature=temperature)
     if "weights" in method:
         return Rule(np.array(method["weights"]), temperature=temperature)
     if "tempered_weights" in method:

@@ -2,6 +2,8 @@
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ensemble.common.checks import check_file
+
 
 def read_image(path, size=None):
     """Return an image file as Pillow's RGB image, turned as its EXIF data say, on white where it is transparent.
@@ -11,6 +13,7 @@ def read_image(path, size=None):
     Raises ValueError, which names the file, if it is broken or has more than 8 bits a channel.
     """
     try:
+        check_file(path)
         with Image.open(path) as image:
             if image.mode[0] in "IF":  # Pillow would cut these to 8 bits, mostly to plain white
                 raise ValueError("it has more than 8 bits a channel")

@@ -1,6 +1,5 @@
 """What records say of runs and machines, read and written by all commands."""
 
-import json
 import os
 import platform
 import re
@@ -8,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ensemble.common.command import RefusedError, refuse
+from ensemble.common.command import refuse
+from ensemble.common.schemas import Run, read_json
 from ensemble.common.scripts import ROOT
 
 
@@ -17,17 +17,15 @@ def read_run(path):
     file = path.with_name("run.json")
     if not file.exists():
         return {"model": None, "parameters": None, "settings": {}}
-    try:
-        run = json.loads(file.read_text(encoding="utf-8"))
-        return {"model": run["model"], "parameters": run["parameters"], "settings": dict(run["settings"])}
-    except (OSError, ValueError, TypeError, KeyError):
-        raise RefusedError(f"{file} is damaged; move it away (a member of an ensemble then needs --data)") from None
+    run = read_json(file, Run, "move it away (a member of an ensemble then needs --data)")
+    return {name: run[name] for name in ("model", "parameters", "settings")}
 
 
 def check_alike(one, other):
     """Refuse to compare two finished runs, whose folders are given, that had other images, another precision or another
     number of parameters; warn, on stderr, if only their script was edited between them."""
-    first, second = (json.loads((folder / "run.json").read_text(encoding="utf-8")) for folder in (one, other))
+    mend = "move its folder away, and it is trained again"
+    first, second = (read_json(folder / "run.json", Run, mend) for folder in (one, other))
     for field, what in (("split", "images"), ("precision", "precision"), ("parameters", "parameters")):
         values = first.get(field), second.get(field)
         if values[0] != values[1]:

@@ -4,9 +4,8 @@ import functools
 import hashlib
 from pathlib import Path
 
-import numpy as np
-
 from ensemble.combining.predictions import PARTS
+from ensemble.common.checks import open_npz
 from ensemble.common.command import RefusedError
 from ensemble.common.files import file_hash
 from ensemble.common.scripts import import_script
@@ -17,6 +16,7 @@ NAMES = {
     "fashion_mnist": "T-shirt/top trouser pullover dress coat sandal shirt sneaker bag ankle-boot",
 }
 KERAS_OR_SKLEARN = ("cifar10", "cifar100", "mnist", "fashion_mnist", "digits")  # has them
+LONGEST_NAME = 255  # letters of a class: a folder's has no more
 SIZE = 96  # of the images of a folder that are only looked at
 
 
@@ -77,7 +77,7 @@ def original_size(data):
     if data in ("mnist", "fashion_mnist"):
         return 28, 28
     try:
-        with np.load(data) as file:
+        with open_npz(data) as file:
             return file["x_test"].shape[1:3]
     except Exception:  # a data set of scikit-learn or Keras, or a file that is no longer there
         return None
@@ -90,11 +90,13 @@ def class_names(data, count):
             script = import_script("transfer/transfer.py")
             names = list(script.files_by_class(script.parts_of(data)[0]))
         else:
-            with np.load(data) as file:
+            with open_npz(data) as file:
                 names = [str(name) for name in file["class_names"]]
     except Exception:  # no file, or none with names: it can be broken in many ways
         names = []
     if len(names) == count:
+        if max(map(len, names)) > LONGEST_NAME:
+            raise RefusedError(f"{data} has a class name of {max(map(len, names)):,} letters; give it shorter names")
         return names
     names = NAMES.get(Path(data).stem, "").split()
     return names if len(names) == count else [str(number) for number in range(count)]

@@ -3,11 +3,11 @@
 import dataclasses
 from pathlib import Path
 
-import numpy as np
-
 from ensemble.combining.predictions import PARTS
+from ensemble.common.checks import open_npz
 from ensemble.common.command import RefusedError
 from ensemble.common.records import read_run
+from ensemble.common.schemas import FormFields, check
 from ensemble.members.data import data_hash
 from ensemble.model_files.forms import Form, are_probabilities, finite, softmax
 
@@ -26,7 +26,7 @@ def kept_predictions(path, model, data, hold_out, form=None):
         if own and not path.with_name("run.json").exists():
             continue  # somebody's file of the same name
         try:
-            with np.load(file) as arrays:
+            with open_npz(file) as arrays:
                 kept = {key: arrays[key] for key in arrays.files}
             kept |= {key: str(kept[key]) for key in ("model", "data", "split")}
             if own:
@@ -36,10 +36,9 @@ def kept_predictions(path, model, data, hold_out, form=None):
                 kept["parameters"] = int(kept["parameters"])
                 kept["size"] = tuple(kept["size"].tolist()) if "size" in kept else ()
                 kept |= {"data_sha256": str(kept["data_sha256"]), "hold_out": int(kept["hold_out"])}
-            for part in PARTS:
-                outputs, labels = kept[f"{part}_probabilities"], kept[f"{part}_labels"]
-                if labels.shape != outputs.shape[:1] or not 0 <= labels.min() <= labels.max() < outputs.shape[1]:
-                    raise ValueError
+            check_arrays(kept)
+        except RefusedError:
+            raise
         except Exception:  # a file can be broken in many ways
             raise RefusedError(f"{file} is damaged; delete it, and it is made anew from the model") from None
         if own:
@@ -59,10 +58,26 @@ def kept_predictions(path, model, data, hold_out, form=None):
     return None
 
 
+def check_arrays(kept):
+    """Raise ValueError or another exception unless predictions, a dictionary as in predictions.npz, are such."""
+    check({"outputs": kept["outputs"], "size": list(kept["size"]) or None}, FormFields)
+    if not 0 <= (kept["parameters"] or 0) <= 2**53:
+        raise ValueError
+    classes = kept["test_probabilities"].shape[1]
+    for part in PARTS:
+        outputs, labels = kept[f"{part}_probabilities"], kept[f"{part}_labels"]
+        if (outputs.dtype.kind, labels.dtype.kind) not in (("f", "i"), ("f", "u")):
+            raise ValueError
+        if outputs.shape != (len(labels), classes) or labels.ndim != 1:
+            raise ValueError
+        if not 0 <= labels.min() <= labels.max() < classes:
+            raise ValueError
+
+
 def kept_form(path, model):
     """Return how a model, by its hash, was fed and read when its predictions were last kept, or None."""
     try:
-        with np.load(path.with_name(f"{path.name}.predictions.npz")) as kept:
+        with open_npz(path.with_name(f"{path.name}.predictions.npz")) as kept:
             if str(kept["model"]) == model:
                 return dataclasses.replace(Form.from_json(str(kept["form"])), outputs=str(kept["outputs"]))
     except Exception:  # a file can be broken in many ways

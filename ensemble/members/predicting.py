@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from ensemble.combining.predictions import PARTS
+from ensemble.common.checks import check_memory
 from ensemble.common.command import RefusedError, progress
 from ensemble.common.files import written_apart
 from ensemble.members.data import is_folder, load_images, original_size, size_for, start_keras
-from ensemble.model_files.forms import fit_images, model_inputs, taken_by
-from ensemble.model_files.loading import load_model, usable
+from ensemble.model_files.forms import fit_images, model_inputs, refuse_any_size, taken_by
+from ensemble.model_files.loading import all_layers, load_model, usable
 
 BATCH = 250  # images that a model is given at a time
+LARGEST = 2**29  # bytes of a layer's output for a batch: fewer images at a time where it would be more
 
 
 def predict(path, model_hash, data, hold_out, form):
@@ -66,12 +68,36 @@ def predict(path, model_hash, data, hold_out, form):
 def times_the_pixels(model, path, size, form):
     """Return how many times the pixels of images of this height and width a model gets, if its form resizes them."""
     taken = taken_by(model, path)
+    if form.resize:
+        refuse_any_size(taken, path)
     return taken.height * taken.width / math.prod(size) if form.resize else 1
 
 
 def batch_for(model, path, size, form):
-    """Return how many images a model is given at a time: fewer where they are enlarged."""
-    return max(1, int(BATCH / max(1, times_the_pixels(model, path, size, form))))
+    """Return how many images of this height and width a model is given at a time: fewer where they are enlarged, by
+    the form or by a layer. Refuse a model that needs more memory for one image than there is."""
+    images = BATCH / max(1, times_the_pixels(model, path, size, form))
+    largest = 4 * largest_output(model, path, size)
+    check_memory(3 * largest, f"one image in {path}")  # a layer's inputs and outputs, and a copy
+    return max(1, int(min(images, LARGEST / largest)))
+
+
+def largest_output(model, path, size):
+    """Return how many numbers the largest output of a layer has for an image of this height and width.
+
+    Not known are those inside a model in it that takes images of any size.
+    """
+    import keras
+
+    taken = taken_by(model, path)
+    height, width = taken.height or size[0], taken.width or size[1]
+    shape = (taken.channels, height, width) if taken.first else (height, width, taken.channels)
+    tensors = [getattr(layer, "output", []) for layer in all_layers(model)]
+    if None in model.input_shape[1:]:
+        every = keras.Model(model.inputs, [layer.output for layer in model.layers])
+        tensors.append(every.compute_output_spec(keras.KerasTensor((1, *shape))))
+    shapes = [tuple(tensor.shape[1:]) for tensor in keras.tree.flatten(tensors)]
+    return max(math.prod(each) for each in [shape, *shapes] if None not in each)
 
 
 def warn_of_resizing(path, model, size, form):

@@ -9,6 +9,7 @@ import numpy as np
 from ensemble.common.command import RefusedError, progress
 from ensemble.common.files import written_apart
 from ensemble.common.records import describe_computer
+from ensemble.common.schemas import Seconds, read_json
 from ensemble.members.data import is_folder, load_images, size_for, start_keras
 from ensemble.members.predicting import batch_for
 from ensemble.model_files.forms import Form, model_inputs
@@ -30,10 +31,10 @@ def seconds_per_thousand(members):
         about = {"model": member.model, "split": member.split, "form": member.form, "device": describe_computer()}
         about["backend"] = os.environ.get("KERAS_BACKEND", "tensorflow")
         try:
-            kept = json.loads(file.read_text(encoding="utf-8"))
-            if kept | about != kept or not kept["seconds"] > 0:
-                raise ValueError
-        except (OSError, ValueError, TypeError, KeyError):  # none, or of another model or machine
+            kept = read_json(file, Seconds, "")
+        except RefusedError:  # none, or a damaged one
+            kept = {}
+        if kept | about != kept:  # of another model or machine
             try:
                 kept = about | {"seconds": measure_seconds(member)}
             except RefusedError as error:
@@ -41,7 +42,7 @@ def seconds_per_thousand(members):
                 return [None] * len(members)
             try:
                 with written_apart(file) as beside:
-                    beside.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+                    beside.write_text(json.dumps(kept, indent=2, allow_nan=False) + "\n", encoding="utf-8")
             except OSError as error:
                 print(f"{member.path}: its seconds are not kept beside it: {error.strerror}")
         seconds.append(kept["seconds"])

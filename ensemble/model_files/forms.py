@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ensemble.common.command import RefusedError
+from ensemble.common.schemas import FormFields, check, parse_json
 
 PADDED = 32  # smaller images have black borders up to here, as in 4.ResNet/resnet.py
 METHODS = ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")  # of keras.layers.Resizing
@@ -35,8 +36,9 @@ class Form:
 
     @classmethod
     def from_json(cls, text):
-        """Return the form that to_json wrote."""
-        fields = json.loads(text)
+        """Return the form that to_json wrote; ValueError if it did not."""
+        fields = parse_json(text)
+        check(fields, FormFields)
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
 
     @classmethod

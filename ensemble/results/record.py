@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ensemble.common.command import refuse
+from ensemble.common.command import RefusedError, refuse
 from ensemble.common.files import written_apart
 from ensemble.common.records import describe_computer, git_commit
+from ensemble.common.schemas import Ensemble, read_json
 
 
 def result_folder(script, members, out, settings):
@@ -31,10 +32,10 @@ def result_folder(script, members, out, settings):
     file = folder / "ensemble.json"
     if file.exists():
         try:
-            record = json.loads(file.read_text(encoding="utf-8"))
-            there = {key: record[key] for key in same}
+            record = read_json(file, Ensemble, "")
+            there = {key: record.get(key) for key in same}
             there["members"] = [identity(row["model"], row.get("form")) for row in record["members"]]
-        except (OSError, ValueError, TypeError, KeyError):
+        except RefusedError:
             there = None
         if there != same:
             refuse(f"{file} is the result of another ensemble and stays as it is; give another --out")
@@ -78,7 +79,7 @@ def write_result(folder, script, members, rows, record, write_files):
         folder.mkdir(parents=True, exist_ok=True)
         write_files(folder)
         with written_apart(folder / "ensemble.json") as path:
-            path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+            path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     except OSError as error:
         refuse(f"{folder} cannot be written: {error.strerror}")
     print(f"\nWritten to {folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}.")
