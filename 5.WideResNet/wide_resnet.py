@@ -41,7 +41,6 @@ finally:
 
 import numpy as np
 import pandas as pd
-import psutil
 from keras import layers
 from matplotlib.figure import Figure
 from PIL import Image, ImageEnhance, ImageOps
@@ -150,7 +149,10 @@ def load_data(data, hold_out):
                 raise FileNotFoundError("there is no such file")
             with np.load(data) as file:
                 size = sum(part.file_size for part in file.zip.infolist())
-                if 2 * size > psutil.virtual_memory().available:  # the images, and their copies in another order
+                memory = np.inf
+                if hasattr(os, "sysconf"):  # not on Windows
+                    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+                if 2 * size > memory:  # the images, and their copies in another order
                     raise MemoryError(f"unpacked it has {size:,} bytes, too many for this computer's memory")
                 x, y, x_test, y_test = (file[name] for name in ("x_train", "y_train", "x_test", "y_test"))
     except Exception as error:  # a download or a file can fail in many ways

@@ -264,7 +264,10 @@ def test_a_pipe_among_images_is_refused(tmp_path):
 # What is enormous
 @pytest.fixture
 def little_memory(monkeypatch):
-    """10 MB are free."""
+    """10 MB are free, and there are no more."""
+    sysconf = os.sysconf
+    pages = {"SC_PAGE_SIZE": 1000, "SC_PHYS_PAGES": 10_000}
+    monkeypatch.setattr(os, "sysconf", lambda name: pages.get(name) or sysconf(name))
     monkeypatch.setattr(checks.psutil, "virtual_memory", lambda: argparse.Namespace(available=10_000_000))
 
 
