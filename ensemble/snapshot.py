@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the pac
 from ensemble.combining.methods import refuse_small_classes
 from ensemble.common.command import new_parser, refuse, refusing, run_command
 from ensemble.common.pictures import write_pictures
-from ensemble.common.records import check_alike, read_run, refuse_changes
+from ensemble.common.records import check_alike, read_run, refuse_changes, remove_backup
 from ensemble.common.scripts import ROOT, import_script, training_scripts
 from ensemble.members.loading import load_members
 from ensemble.results.record import result_folder, write_result
@@ -148,6 +148,7 @@ def is_finished(folder, settings):
     with refusing(skip=False):
         was = read_run(folder / "model.h5")["settings"]
     refuse_changes(folder, was, json.loads(json.dumps(settings)))
+    remove_backup(folder)
     return True
 
 

@@ -25,7 +25,7 @@ from ensemble.combining.metrics import merit
 from ensemble.combining.predictions import PARTS
 from ensemble.common.command import new_parser, refuse
 from ensemble.common.files import written_whole
-from ensemble.common.records import check_alike, git_commit, refuse_changes
+from ensemble.common.records import check_alike, git_commit, refuse_changes, remove_backup
 from ensemble.common.scripts import ROOT, import_script
 
 
@@ -116,6 +116,7 @@ def read_result(run):
     except (ValueError, TypeError, KeyError):
         refuse(f"{file} is damaged; move {run.folder} away, and the run is trained again")
     refuse_changes(run.folder, was, run.settings)
+    remove_backup(run.folder)
     return record
 
 

@@ -305,6 +305,20 @@ def test_a_run_killed_again_and_again_ends_as_an_unbroken_one(finished, run, lin
     assert records[0]["methods"] == records[1]["methods"]
 
 
+def test_after_a_kill_behind_its_record_a_run_is_tidied(finished, lines, tmp_path):
+    """After a kill right behind run.json, when the backup is still there."""
+    unbroken = finished[0]
+    for name in ("a", "a-single"):
+        shutil.copytree(unbroken.with_name(name), tmp_path / "runs" / name)
+        (tmp_path / "runs" / name / "backup.npz").touch()
+    folder = tmp_path / "runs/a"
+    for name in ("swa-2.h5", "ensemble.json", "ensemble.png"):
+        (folder / name).unlink()
+    assert lines(*COMMAND)[0] == 0
+    assert {path.name for path in folder.iterdir()} == {path.name for path in unbroken.iterdir()}
+    assert not (tmp_path / "runs/a-single/backup.npz").exists()
+
+
 def test_a_finished_run_stays_and_another_of_its_name_is_refused(finished, lines):
     folder, printed = finished
     cwd = folder.parent.parent
