@@ -180,6 +180,7 @@ def train_cycles(script, settings, folder, data):
                     refuse(
                         f"{file} is gone, though its run is finished; give another --run NAME, or move {folder} away"
                     )
+            script.keras.backend.clear_session()  # names its layers alike, whatever this process made before
             snapshots = [script.keras.models.load_model(file, compile=False).get_weights() for file in files]
             means = [np.mean(arrays, axis=0, dtype=np.float64) for arrays in zip(*snapshots, strict=True)]
             save_average(script, data, means, path)
