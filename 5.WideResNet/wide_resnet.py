@@ -624,6 +624,8 @@ def begun(folder, settings):
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         if (folder / "run.json").exists():
+            for name in ("backup.npz", "features.npz"):  # there if it was killed right after its record
+                (folder / name).unlink(missing_ok=True)
             raise InputError(f"{folder} is finished and stays as it is; give another --run NAME")
         if (folder / "model.h5").exists() and not (folder / "backup.npz").exists():
             raise InputError(f"{folder} holds a model without its run.json, which stays; give another --run NAME")
@@ -779,7 +781,7 @@ def write_results(folder, result, data, history, record, marks=()):
         np.savez(path, **predictions)
     with written_whole(folder / "run.json") as path:
         path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    (folder / "backup.npz").unlink()
+    (folder / "backup.npz").unlink(missing_ok=True)
 
 
 # Command line

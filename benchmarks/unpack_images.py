@@ -23,7 +23,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
 from ensemble.common.command import new_parser, refuse, run_command
-from ensemble.common.files import written_whole
+from ensemble.common.files import remove_leftovers, written_new
 
 
 def read_archive(path):
@@ -57,6 +57,7 @@ def main():
     parser.add_argument("archive", type=Path)
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
+    remove_leftovers(options.out)
     if options.out.exists():
         refuse(f"{options.out} exists; remove it or give another name")
     files = read_archive(options.archive)
@@ -69,7 +70,7 @@ def main():
         order = np.random.default_rng(seed).permutation(len(own))
         arrays[f"x_{part}"] = decoded(own, options.archive)[order]
         arrays[f"y_{part}"] = np.array([classes.index(name) for _, name, _ in own], np.uint8)[order]
-    with written_whole(options.out) as beside:
+    with written_new(options.out) as beside:
         np.savez(beside, **arrays)
     print(f"{options.out}: {len(arrays['y_train'])} images to train on, {len(arrays['y_test'])} to test")
 

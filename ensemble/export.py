@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the pac
 from ensemble.combining.metrics import merit
 from ensemble.combining.rule import rule_of
 from ensemble.common.command import RefusedError, new_parser, refuse, run_command
-from ensemble.common.files import file_hash
+from ensemble.common.files import file_hash, remove_leftovers
 from ensemble.common.schemas import Ensemble, read_json
 from ensemble.members.data import is_folder, load_images, size_for, start_keras
 from ensemble.members.predicting import batch_for
@@ -165,6 +165,7 @@ def read_options():
     for out in options.out:
         if out.suffix not in LIMITS:
             refuse(f"--out {out}: its name must end in {', '.join(LIMITS)}")
+        remove_leftovers(out)
         if out.exists():
             refuse(f"{out} exists and stays as it is; give another --out")
     if len(set(options.out)) < len(options.out):
@@ -219,8 +220,14 @@ def main():
     ensemble = keras.Model(pixels, pool(outputs, rule), name="ensemble")
     cooled = "" if rule.temperature is None else f" at temperature {rule.temperature:.3f}"
     print(f"{method} of {len(members)} members{cooled}: {ensemble.count_params():,} parameters, {len(images)} images")
+    kept_beside = []
     for out in options.out:
-        write(ensemble, out, images, rule(parts))
+        try:
+            write(ensemble, out, images, rule(parts))
+        except RefusedError as error:  # the other files are made all the same
+            kept_beside.append(str(error))
+    if kept_beside:
+        refuse("; ".join(kept_beside))
 
 
 if __name__ == "__main__":

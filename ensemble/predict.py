@@ -21,7 +21,7 @@ from PIL import Image, ImageOps
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
 from ensemble.common.command import RefusedError, new_parser, refuse, refusing, run_command
-from ensemble.common.files import file_hash, written_whole
+from ensemble.common.files import file_hash, remove_leftovers, written_new
 from ensemble.common.images import read_image, resized
 from ensemble.common.records import read_run
 from ensemble.common.scripts import import_script
@@ -124,6 +124,7 @@ def read_options():
     if len(weights) != len(options.models) or not (weights >= 0).all() or not 0 < sum(map(float, weights)) < math.inf:
         refuse(f"--weights {options.weights}: give {len(options.models)} numbers from 0 up, not all 0, of a finite sum")
     options.weights = weights / sum(map(float, weights))
+    remove_leftovers(options.out)
     if options.out.suffix != ".png" or options.out.exists():
         refuse(f"--out {options.out}: give the name of a .png file that does not exist yet")
     return options
@@ -193,7 +194,7 @@ def main():
         rows["ensemble"] = np.average(outputs, axis=0, weights=weights)
     classes = name_classes(options.classes, models[0], outputs[0].shape[1])
     print_rows(options.images, rows, classes)
-    with written_whole(options.out) as beside:
+    with written_new(options.out) as beside:
         draw(options.images, images, rows, classes).savefig(beside, dpi=120)
     print(f"\nDrawn in {options.out}.")
 

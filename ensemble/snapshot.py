@@ -33,7 +33,7 @@ from ensemble.combining.methods import refuse_small_classes
 from ensemble.common.command import new_parser, refuse, refusing, run_command
 from ensemble.common.history import read_history
 from ensemble.common.pictures import write_pictures
-from ensemble.common.records import check_alike, read_run, refuse_changes
+from ensemble.common.records import check_alike, read_run, refuse_changes, remove_backup
 from ensemble.common.scripts import ROOT, import_script, training_scripts
 from ensemble.members.loading import load_members
 from ensemble.results.record import result_folder, write_result
@@ -148,6 +148,7 @@ def is_finished(folder, settings):
     with refusing(skip=False):
         was = read_run(folder / "model.h5")["settings"]
     refuse_changes(folder, was, json.loads(json.dumps(settings)))
+    remove_backup(folder)
     return True
 
 
@@ -179,6 +180,7 @@ def train_cycles(script, settings, folder, data):
                     refuse(
                         f"{file} is gone, though its run is finished; give another --run NAME, or move {folder} away"
                     )
+            script.keras.backend.clear_session()  # names its layers alike, whatever this process made before
             snapshots = [script.keras.models.load_model(file, compile=False).get_weights() for file in files]
             means = [np.mean(arrays, axis=0, dtype=np.float64) for arrays in zip(*snapshots, strict=True)]
             save_average(script, data, means, path)

@@ -24,8 +24,8 @@ from scipy import stats
 from ensemble.combining.metrics import merit
 from ensemble.combining.predictions import PARTS
 from ensemble.common.command import new_parser, refuse
-from ensemble.common.files import written_whole
-from ensemble.common.records import check_alike, git_commit, refuse_changes
+from ensemble.common.files import put_in_folder, remove_leftovers, unfinished
+from ensemble.common.records import check_alike, git_commit, refuse_changes, remove_backup
 from ensemble.common.schemas import ComparedRun, read_json
 from ensemble.common.scripts import ROOT, import_script
 
@@ -113,6 +113,7 @@ def read_result(run):
         return None
     record = read_json(file, ComparedRun, f"move {run.folder} away, and the run is trained again")
     refuse_changes(run.folder, record["settings"], run.settings)
+    remove_backup(run.folder)
     return record
 
 
@@ -271,13 +272,16 @@ def write_result(record, figures):
     models = [record["script"], *(row["model"] for row in record["runs"])]
     name = f"{Path(record['script']).stem}-{hashlib.sha256(json.dumps(models).encode()).hexdigest()[:8]}"
     folder = Path("runs") / name
-    if (folder / "htd.json").exists():
+    remove_leftovers(folder)
+    written = False
+    if not (folder / "htd.json").exists():
+        with unfinished(folder) as own:
+            own.mkdir()
+            for file, figure in figures.items():
+                figure.savefig(own / file, dpi=120)
+            (own / "htd.json").write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+            written = put_in_folder(own, folder, "htd.json")
+    if written:
+        print(f"\nWritten to {folder}: htd.json, {' and '.join(figures)}.")
+    else:
         print(f"\nThis result is already in {folder}, which stays as it was.")
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    for file, figure in figures.items():
-        with written_whole(folder / file) as path:
-            figure.savefig(path, dpi=120)
-    with written_whole(folder / "htd.json") as path:
-        path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    print(f"\nWritten to {folder}: htd.json, {' and '.join(figures)}.")

@@ -14,6 +14,7 @@ from conftest import ROOT, load_script, run_script
 from ensemble import export
 from ensemble.combining.rule import rule_of
 from ensemble.common.command import refusing
+from ensemble.model_files import writing
 from ensemble.model_files.writing import LIMITS, predict_file
 
 SUFFIXES = (".keras", ".h5", ".onnx")
@@ -367,6 +368,27 @@ def test_refusals(models, tmp_path, monkeypatch, capsys):
         assert "ensemble.json is damaged: " in line and "give the ensemble.json of compare.py" in line
     assert "ensemble.json" in refused(tmp_path / "nothing" / "ensemble.json", "--out", out)
     assert not out.exists() and not list(tmp_path.rglob("unfinished*"))
+
+
+def test_a_file_that_another_command_makes_meanwhile_stays(models, digits, tmp_path, monkeypatch, capsys):
+    """As when two are given one --out: this one's is kept beside it, and its other file is made all the same."""
+    record = write_record(tmp_path, [(models / "softmax_layer.h5", {})] * 2, {"soft voting": {}})
+    outs = [tmp_path / "ensemble.keras", tmp_path / "ensemble.h5"]
+
+    def late(file, images):
+        outs[0].write_text("the first")
+        return predict_file(file, images)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stopped:
+        patch.setattr(writing, "predict_file", late)
+        call(monkeypatch, record, "--out", *outs)
+    kept = tmp_path / "ensemble-2.keras"
+    line = f"export.py: {outs[0]} was made by another command meanwhile and stays; this result is in {kept}\n"
+    assert stopped.value.code == 2 and capsys.readouterr().err == line
+    assert outs[0].read_text() == "the first" and not list(tmp_path.glob("unfinished*"))
+    for file in (kept, outs[1]):
+        expected = own_probabilities(models / "softmax_layer.h5", digits, None)
+        np.testing.assert_allclose(predict_file(file, digits), expected, rtol=0, atol=LIMITS[file.suffix])
 
 
 def test_without_tensorflow_it_is_one_line(refused, no_keras, tmp_path):

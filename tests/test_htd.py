@@ -281,7 +281,9 @@ def test_a_finished_run_with_other_settings_or_images_is_refused(planned, capsys
     for each in found[:2]:
         shutil.copytree(each.folder, tmp_path / each.folder.name)
         copies.append(runs.Run(each.variant, each.seed, tmp_path / each.folder.name, [], dict(each.settings)))
+    (copies[0].folder / "backup.npz").touch()  # of a kill right after its record
     assert len(runs.train_all(script, copies, 1)) == 2  # all finished
+    assert not (copies[0].folder / "backup.npz").exists()
     capsys.readouterr()
     file = copies[1].folder / "run.json"
     kept = file.read_text()

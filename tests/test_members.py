@@ -26,7 +26,7 @@ from sklearn.linear_model import LogisticRegression
 from ensemble import predict
 from ensemble.combining.predictions import PARTS, Predictions
 from ensemble.common.command import RefusedError
-from ensemble.common.files import file_hash, written_apart
+from ensemble.common.files import file_hash
 from ensemble.common.records import describe_computer
 from ensemble.members import loading, speed
 from ensemble.members.data import load_images
@@ -546,17 +546,6 @@ def test_own_images_with_refused_models(models, tmp_path, monkeypatch, capsys):
 
 
 # What is kept beside a model
-def test_two_commands_at_once_lose_nothing(tmp_path):
-    path = tmp_path / "kept.json"
-    with written_apart(path) as one:
-        one.write_text("first, ")
-        with written_apart(path) as other:
-            other.write_text("second")
-        assert path.read_text() == "second"
-        one.write_text("first")
-    assert path.read_text() == "first" and list(tmp_path.iterdir()) == [path]
-
-
 def test_seconds_are_measured_once(models, monkeypatch, capsys):
     names = "raw.h5", "raw.keras"
     found = load([models / name for name in names])

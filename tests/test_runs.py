@@ -339,6 +339,16 @@ def test_ctrl_c_then_the_same_command_goes_on_and_another_is_refused(run, refuse
     assert history(folder) == history(tmp_path / "runs/unbroken")
 
 
+def test_what_a_run_killed_right_after_its_record_left_goes_and_nothing_else(refused, tmp_path):
+    folder = tmp_path / "runs/a"
+    folder.mkdir(parents=True)
+    for name in ("run.json", "model.h5", "backup.npz", "features.npz", "notes.txt"):
+        (folder / name).write_text(name)
+    assert "runs/a is finished and stays as it is" in refused("1.LeNet/lenet.py", *QUICK, "--run", "a")
+    left = {path.name: path.read_text() for path in folder.iterdir()}
+    assert left == {name: name for name in ("run.json", "model.h5", "notes.txt")}
+
+
 def test_a_folder_is_trained_in_by_one_process_at_a_time(refused, tmp_path):
     command = ("1.LeNet/lenet.py", "--data", "digits", "--epochs", "9999", "--run", "a")
     process = subprocess.Popen(

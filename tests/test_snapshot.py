@@ -299,10 +299,26 @@ def test_a_run_killed_again_and_again_ends_as_an_unbroken_one(finished, run, lin
     for file in files:
         arrays = zip(keras_weights(folder.parent / file), keras_weights(unbroken.parent / file), strict=True)
         assert all(np.array_equal(first, second) for first, second in arrays), file
+    assert (folder / "swa-2.h5").read_bytes() == (unbroken / "swa-2.h5").read_bytes()
     for name in ("a", "a-single"):
         assert history(folder.with_name(name)) == history(unbroken.with_name(name))
     records = [json.loads((path / "ensemble.json").read_text()) for path in (folder, unbroken)]
     assert records[0]["methods"] == records[1]["methods"]
+
+
+def test_averages_made_by_another_process_are_the_same_files(finished, lines, tmp_path):
+    """After a kill right behind run.json, when the backup is still there."""
+    unbroken = finished[0]
+    for name in ("a", "a-single"):
+        shutil.copytree(unbroken.with_name(name), tmp_path / "runs" / name)
+        (tmp_path / "runs" / name / "backup.npz").touch()
+    folder = tmp_path / "runs/a"
+    for name in ("swa-2.h5", "ensemble.json", "ensemble.png"):
+        (folder / name).unlink()
+    assert lines(*COMMAND)[0] == 0
+    assert {path.name for path in folder.iterdir()} == {path.name for path in unbroken.iterdir()}
+    assert not (tmp_path / "runs/a-single/backup.npz").exists()
+    assert (folder / "swa-2.h5").read_bytes() == (unbroken / "swa-2.h5").read_bytes()
 
 
 def test_a_finished_run_stays_and_another_of_its_name_is_refused(finished, lines):

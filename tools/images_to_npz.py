@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the pac
 
 from ensemble.common.checks import check_memory
 from ensemble.common.command import new_parser, refuse, run_command
-from ensemble.common.files import written_whole
+from ensemble.common.files import remove_leftovers, written_new
 from ensemble.common.images import read_image, resized
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -133,6 +133,7 @@ def main():
     out = options.out
     if out.suffix != ".npz":
         refuse(f"{out} does not end in .npz; give such a name")
+    remove_leftovers(out)
     if out.exists():
         refuse(f"{out} exists; give another name, or remove it first")
     if not out.parent.is_dir():
@@ -152,7 +153,7 @@ def main():
     images = read_images(files, options.size, fit)
     labels = [np.repeat(np.arange(len(part)), [len(images) for images in part.values()]) for part in (train, test)]
     count = len(labels[0])
-    with written_whole(out) as beside:
+    with written_new(out) as beside:
         np.savez(
             beside,
             x_train=images[:count],

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
 from ensemble.common.command import RefusedError, new_parser, refuse, run_command
-from ensemble.common.files import written_whole
+from ensemble.common.files import remove_leftovers, written_new
 from ensemble.common.history import read_history
 from ensemble.common.schemas import ScoredRun, read_json
 
@@ -61,6 +61,7 @@ def read_options():
     parser.add_argument("runs", nargs="+", type=Path, metavar="FOLDER", help="finished runs")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.png", help="the picture")
     options = parser.parse_args()
+    remove_leftovers(options.out)
     if options.out.suffix != ".png" or options.out.exists():
         refuse(f"--out {options.out}: give the name of a .png file that does not exist yet")
     names = [folder.resolve().name for folder in options.runs]
@@ -72,7 +73,7 @@ def read_options():
 def main():
     options = read_options()
     figure = draw({folder.resolve().name: read_run(folder) for folder in options.runs})
-    with written_whole(options.out) as path:
+    with written_new(options.out) as path:
         figure.savefig(path, dpi=110)
 
 

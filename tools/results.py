@@ -43,7 +43,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the pac
 
 from ensemble.common.checks import check_file
 from ensemble.common.command import new_parser, refuse, run_command
-from ensemble.common.files import file_hash, written_whole
+from ensemble.common.files import file_hash, remove_leftovers, written_new, written_whole
 from ensemble.common.scripts import ROOT
 from tools.result_records import read_record, read_records
 from tools.result_tables import TABLES, training_table
@@ -63,6 +63,7 @@ def add_record(file, name, data_name, weights, root):
     if not re.fullmatch(r"\w[\w.-]*", name):
         refuse(f"--name {name!r} cannot be a file's name; use letters, digits, '.', '-' and '_'")
     target = root / "results" / f"{name}.json"
+    remove_leftovers(target)
     if target.exists():
         refuse(f"{target} exists; give another --name")
     target.parent.mkdir(exist_ok=True)
@@ -72,9 +73,10 @@ def add_record(file, name, data_name, weights, root):
         if record.get("model") != file_hash(model):
             refuse(f"{model} is not the model of {file}; record a finished run")
         copy.parent.mkdir(exist_ok=True)
-        with written_whole(copy) as beside:
-            shutil.copyfile(model, beside)
-    with written_whole(target) as beside:
+        if not copy.exists() or file_hash(copy) != record["model"]:  # the same: of a command that was killed then
+            with written_new(copy) as beside:
+                shutil.copyfile(model, beside)
+    with written_new(target) as beside:
         beside.write_text(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     print(f"{target}: recorded; tools/results.py --fix puts it in the tables")
 
@@ -150,6 +152,7 @@ def main():
         return
 
     records = read_records(root)
+    remove_leftovers(root / "README.md")  # which would have a README.md to fill
     readmes = [root / "README.md", *sorted(root.glob("[!.]*/README.md"))]
     filled = {readme: fill(readme, records, root) for readme in readmes if readme.is_file()}
     faults = 0

@@ -5,6 +5,7 @@ import platform
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from ensemble.common.command import refuse
@@ -42,6 +43,13 @@ def refuse_changes(folder, was, settings):
     changes = [f"{name} was {was.get(name)}, is {value}" for name, value in settings.items() if was.get(name) != value]
     if changes:
         refuse(f"{folder} is finished, but {'; '.join(changes)}. Undo that, or give another --run NAME")
+
+
+def remove_backup(folder):
+    """Remove what a finished run resumed from, which is still there if it was killed right after its record."""
+    for name in ("backup.npz", "features.npz"):
+        with suppress(OSError):  # it is not there, or not ours to change
+            (folder / name).unlink()
 
 
 def describe_computer():

@@ -4,16 +4,19 @@ import argparse
 from pathlib import Path
 
 from ensemble.common.command import new_parser
+from ensemble.common.files import unfinished_folders
 from ensemble.model_files.form_options import add_form_options
 
 
 def result_path(text):
     """Return the path of a folder for a result: a new or empty one, or one that has a result already."""
     folder = Path(text)
+    folder = folder if folder.name not in ("", "..") else folder.resolve()  # . has no name, and needs one beside it
     for parent in folder.parents:
         if parent.exists() and not parent.is_dir():
             raise argparse.ArgumentTypeError(f"{parent} is a file; give a folder")
-    if folder.exists() and not (folder / "ensemble.json").exists() and (folder.is_file() or any(folder.iterdir())):
+    is_result = not folder.exists() or (folder / "ensemble.json").exists()
+    if not is_result and (folder.is_file() or set(folder.iterdir()) - set(unfinished_folders(folder))):
         raise argparse.ArgumentTypeError(f"{folder} holds other files, which stay as they are; give a new folder")
     return folder
 

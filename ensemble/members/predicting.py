@@ -10,7 +10,7 @@ import numpy as np
 from ensemble.combining.predictions import PARTS
 from ensemble.common.checks import check_memory
 from ensemble.common.command import RefusedError, progress
-from ensemble.common.files import written_apart
+from ensemble.common.files import written_whole
 from ensemble.members.data import is_folder, load_images, original_size, size_for, start_keras
 from ensemble.model_files.forms import fit_images, model_inputs, refuse_any_size, taken_by
 from ensemble.model_files.loading import all_layers, load_model, usable
@@ -58,7 +58,7 @@ def predict(path, model_hash, data, hold_out, form):
         **known,
     }
     try:
-        with written_apart(path.with_name(f"{path.name}.predictions.npz")) as file:
+        with written_whole(path.with_name(f"{path.name}.predictions.npz")) as file:
             np.savez(file, form=dataclasses.replace(form, size=None).to_json(), **predictions)
     except OSError as error:
         print(f"{path}: its predictions are not kept beside it: {error.strerror}")

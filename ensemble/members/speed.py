@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from ensemble.common.command import RefusedError, progress
-from ensemble.common.files import written_apart
+from ensemble.common.files import written_whole
 from ensemble.common.records import describe_computer
 from ensemble.common.schemas import Seconds, read_json
 from ensemble.members.data import is_folder, load_images, size_for, start_keras
@@ -41,7 +41,7 @@ def seconds_per_thousand(members):
                 print(f"Seconds per 1,000 images are not measured: {error}")
                 return [None] * len(members)
             try:
-                with written_apart(file) as beside:
+                with written_whole(file) as beside:
                     beside.write_text(json.dumps(kept, indent=2, allow_nan=False) + "\n", encoding="utf-8")
             except OSError as error:
                 print(f"{member.path}: its seconds are not kept beside it: {error.strerror}")

@@ -4,8 +4,8 @@ import functools
 
 import numpy as np
 
-from ensemble.common.command import refuse
-from ensemble.common.files import written_whole
+from ensemble.common.command import RefusedError, refuse
+from ensemble.common.files import written_new
 
 LIMITS = {".keras": 1e-6, ".h5": 1e-6, ".onnx": 1e-5}  # of the difference to the members' own predictions
 
@@ -48,14 +48,19 @@ def predict_file(file, images):
 
 
 def write(model, out, images, expected):
-    """Write a model to a file and say how far its probabilities are from the expected ones; refuse it if too far."""
+    """Write a model to a file and say how far its probabilities are from the expected ones; refuse it if too far.
+
+    Raises RefusedError if the file is there by now; this one is in a file beside it.
+    """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(out) as file:
+        with written_new(out) as file:
             write_onnx(model, file) if out.suffix == ".onnx" else model.save(file)
             difference = abs(predict_file(file, images) - expected).max()
             if not difference <= LIMITS[out.suffix]:
                 raise ValueError(f"its probabilities are {difference:.1g} off the members' own")
+    except RefusedError:
+        raise
     except Exception as error:  # of the disk, or of a layer that the format does not know
         refuse(f"{out} is not written: {' '.join(str(error).split())[:200]}")
     print(

@@ -11,35 +11,32 @@ from pathlib import Path
 import numpy as np
 
 from ensemble.common.command import RefusedError, refuse
-from ensemble.common.files import written_apart
+from ensemble.common.files import keep_beside, put_in_folder, remove_leftovers, unfinished
 from ensemble.common.records import describe_computer, git_commit
 from ensemble.common.schemas import Ensemble, read_json
+
+RECORD = "ensemble.json"
 
 
 def result_folder(script, members, out, settings):
     """Return the folder of the result: out or, without it, one named after members, split and settings.
 
-    Refuse a folder that holds the result of something else.
+    Refuse a folder that holds the result of something else; remove what killed commands left there.
     """
-    same = {
-        "script": script,
-        "members": [identity(member.model, member.form) for member in members],
-        "split": members[0].split,
-        **settings,
-    }
+    same = tell_apart(script, members, settings)
     name = f"{Path(script).stem}-{hashlib.sha256(json.dumps(same).encode()).hexdigest()[:8]}"
     folder = out or Path("runs") / name
-    file = folder / "ensemble.json"
-    if file.exists():
-        try:
-            record = read_json(file, Ensemble, "")
-            there = {key: record.get(key) for key in same}
-            there["members"] = [identity(row["model"], row.get("form")) for row in record["members"]]
-        except RefusedError:
-            there = None
-        if there != same:
-            refuse(f"{file} is the result of another ensemble and stays as it is; give another --out")
+    remove_leftovers(folder)
+    file = folder / RECORD
+    if file.exists() and not holds(folder, same):
+        refuse(f"{file} is the result of another ensemble and stays as it is; give another --out")
     return folder
+
+
+def tell_apart(script, members, settings):
+    """Return what a record has that tells a result from others, a dictionary."""
+    same = {"script": script, "members": [identity(member.model, member.form) for member in members]}
+    return same | {"split": members[0].split, **settings}
 
 
 def identity(model, form):
@@ -47,16 +44,25 @@ def identity(model, form):
     return model if form is None else [model, form]
 
 
-def write_result(folder, script, members, rows, record, write_files):
+def holds(folder, same):
+    """Return whether a folder has the result that tell_apart describes."""
+    try:
+        record = read_json(folder / RECORD, Ensemble, "")
+    except RefusedError:  # none, or a damaged one
+        return False
+    there = {key: record.get(key) for key in same}
+    there["members"] = [identity(row["model"], row.get("form")) for row in record["members"]]
+    return there == same
+
+
+def write_result(folder, script, members, rows, record, write_files, settings=None):
     """Write ensemble.json and what goes with it to a folder, unless it is there, and say so.
 
     rows: what the record says of each member, dictionaries; record: what it says besides of the ensemble;
-    write_files(folder): writes the rest, pictures.
+    write_files(folder): writes the rest, pictures; settings: as in result_folder. Raises RefusedError if the folder has
+    the result of something else by then; this one is in a folder beside it.
     """
-    result_folder(script, members, folder, {})  # another command may have filled it since
-    if (folder / "ensemble.json").exists():
-        print(f"\nThis result is already in {folder}, which stays as it was.")
-        return
+    same = tell_apart(script, members, settings or {})
     record = {
         "script": script,
         "command": shlex.join(["python", *sys.argv]),
@@ -75,11 +81,20 @@ def write_result(folder, script, members, rows, record, write_files):
         "device": describe_computer(),
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
     }
+    written = False
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_files(folder)
-        with written_apart(folder / "ensemble.json") as path:
-            path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        if not holds(folder, same):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with unfinished(folder) as own:
+                own.mkdir()
+                write_files(own)
+                (own / RECORD).write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+                written = put_in_folder(own, folder, RECORD)
+                if not written and not holds(folder, same):
+                    keep_beside(own, folder)
     except OSError as error:
         refuse(f"{folder} cannot be written: {error.strerror}")
-    print(f"\nWritten to {folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}.")
+    if written:
+        print(f"\nWritten to {folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}.")
+    else:
+        print(f"\nThis result is already in {folder}, which stays as it was.")

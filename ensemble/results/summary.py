@@ -24,7 +24,7 @@ def report(script, members, methods, folder, seconds, settings=None, weights=Non
         rows = [row | {"weight": float(weight)} for row, weight in zip(scores, weights, strict=True)]
     record = {"methods": methods, **(settings or {}), "seconds": seconds}
     pictures = {"ensemble": draw(members, scores, methods, weights, best)}
-    write_result(folder, script, members, rows, record, lambda folder: write_pictures(folder, pictures))
+    write_result(folder, script, members, rows, record, lambda folder: write_pictures(folder, pictures), settings)
 
 
 def print_table(members, scores, methods, weights, best):
