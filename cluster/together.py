@@ -5,13 +5,23 @@
 
 What follows the hosts is a training script and its options. Every host gets one process, which uses all its GPUs, or
 else its CPU. It is reached by ssh, without a password, and has this folder and this Python under the same paths:
-shared storage. The first one writes the run; it is reached by the others under its name, at --port. Each computes its
-part of every batch.
+shared storage. The first host writes the run; the others reach it under its name, at --port.
 
 When a process is lost, the others end, with one line and status 2, and the same command goes on from the last finished
-epoch. So do they when this command ends, in whatever way. Under SLURM or mpirun this command is not needed:
+epoch; a machine that is cut off is noticed within 100 seconds. They also end when this command does, in whatever way.
+
+Under SLURM and Open MPI the scripts need no such command:
 
     KERAS_BACKEND=jax srun --kill-on-bad-exit python 4.ResNet/resnet.py --run together
+    KERAS_BACKEND=jax mpirun python 4.ResNet/resnet.py --run together
+
+- JAX then takes one GPU a process, by the process's number on its machine: start as many on a machine as it has GPUs,
+  all visible to each.
+- Of SLURM the tasks of a step train together. A batch script, the tasks of an array, and `srun --ntasks=1` are runs of
+  their own, whatever their job has. So are the tasks of one step with KERAS_DISTRIBUTION_NUM_PROCESSES=1; without it
+  they refuse to train different runs.
+- Keras' own variables come before mpirun's, and those before SLURM's: KERAS_DISTRIBUTION_NUM_PROCESSES,
+  KERAS_DISTRIBUTION_PROCESS_ID, and KERAS_DISTRIBUTION_JOB_ADDRESSES, HOST:PORT of the first (Open MPI 5 needs it).
 """
 
 import os
