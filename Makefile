@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: setup demo backends test lint
+.PHONY: setup demo backends test machines-test lint
 .DELETE_ON_ERROR:
 
 # TensorFlow's extra and-cuda is CUDA and cuDNN, which nothing but an NVIDIA GPU has a use for
@@ -53,6 +53,10 @@ on_backend = $(call once,$(1),../../4.ResNet/resnet.py --epochs 5 --depth 8 --ba
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# What of one run on two processes takes too long for `make test`: every schedule, either process killed
+machines-test: .venv/installed-dev
+	MACHINES_TEST=yes $(BIN)/python -m pytest tests/test_machines.py
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check

@@ -12,6 +12,7 @@ its record, history and curves in runs/NAME/; the same command again resumes an 
 """
 
 import argparse
+import atexit
 import hashlib
 import json
 import logging
@@ -376,7 +377,8 @@ def around(middle, half):
 class Batches(keras.utils.PyDataset):
     """The training images in augmented batches, whole ones only; order and draws depend on SEED, epoch and step alone.
 
-    Keras asks for len(batches) and batches[step]; whoever trains calls begin_epoch before each epoch.
+    Keras asks for len(batches) and batches[step]; whoever trains calls begin_epoch before each epoch. Of several
+    processes, each draws the whole batch, and gives its part of it.
     """
 
     def __init__(self, x, y, colour):  # see augment; without a colour, the batches stay as they are
@@ -394,9 +396,11 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, step):
         chosen = self.order[step * BATCH_SIZE : (step + 1) * BATCH_SIZE]
         x, y = self.x[chosen], self.y[chosen]
-        if self.colour is None:
-            return x, y
-        return augment(x, y, self.colour, np.random.default_rng((SEED, self.epoch, step)))
+        if self.colour is not None:
+            x, y = augment(x, y, self.colour, np.random.default_rng((SEED, self.epoch, step)))
+        count, number = processes()
+        part = slice(BATCH_SIZE * number // count, BATCH_SIZE * (number + 1) // count)
+        return x[part], y[part]
 
 
 # Learning rate
@@ -436,6 +440,48 @@ class EveryStep(keras.optimizers.schedules.LearningRateSchedule):
 
 
 # Devices
+def processes():
+    """Return how many processes train this run together, and the number of this one, as what started them tells.
+
+    Of SLURM the tasks of a step count: its job may have more steps, and an array more jobs, each a run of its own.
+    """
+    for names in (
+        ("KERAS_DISTRIBUTION_NUM_PROCESSES", "KERAS_DISTRIBUTION_PROCESS_ID"),
+        ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),  # of mpirun
+        ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
+    ):
+        if names[0] in os.environ:
+            count, number = (os.environ.get(name, "0") for name in names)
+            if not (count.isdecimal() and number.isdecimal() and int(number) < int(count)):
+                raise InputError(f"{names[1]} = {number!r} is no number below {names[0]} = {count!r}; give both")
+            return int(count), int(number)
+    return 1, 0
+
+
+def join_processes(settings, folder, data):
+    """Let the processes of this run use each other's devices; refuse those that would not train the same."""
+    count, number = processes()
+    if BACKEND != "jax":
+        mend = "give KERAS_BACKEND=jax, or KERAS_DISTRIBUTION_NUM_PROCESSES=1 if each is a run of its own"
+        raise InputError(f"{count} processes are to train one run, which {BACKEND} cannot; {mend}")
+    from jax import local_device_count
+    from jax.experimental.multihost_utils import process_allgather
+
+    if number > 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the first speaks for all
+    try:
+        keras.distribution.initialize(None, count, number)  # SLURM, mpirun or Keras' variable gives the address
+    except Exception as error:  # of many kinds
+        mend = "give them all KERAS_DISTRIBUTION_JOB_ADDRESSES=HOST:PORT, of the first"
+        raise InputError(f"{count} processes do not meet ({' '.join(str(error).split())}); {mend}") from None
+    own = json.dumps([settings, split_hash(data, data), precision(), local_device_count()]).encode()
+    own += (folder / "backup.npz").read_bytes() if (folder / "backup.npz").exists() else b""
+    hashes = process_allgather(np.frombuffer(hashlib.sha256(own).digest(), np.uint8))
+    if (hashes != hashes[0]).any():
+        differ = f"settings, images, precision, number of devices, or {folder}/backup.npz, which all are to share"
+        raise InputError(f"{count} processes are to train one run, but differ in {differ}")
+
+
 def gpus():
     """Return name and compute capability, such as (8, 0), of every GPU that training uses."""
     if BACKEND == "tensorflow":
@@ -475,7 +521,8 @@ def all_devices():
     if BACKEND == "jax":
         devices = keras.distribution.list_devices()
         if len(devices) > 1:
-            return keras.distribution.DataParallel(devices=devices).scope(), len(devices)
+            # Batches has only this process's part already
+            return keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False).scope(), len(devices)
     if BACKEND == "torch":
         from torch import cuda
 
@@ -629,6 +676,8 @@ class Checkpoint(keras.callbacks.Callback):
         row["images_per_second"] = self.params["steps"] * BATCH_SIZE / (self.trained - self.began)
         row["seconds"] = time.perf_counter() - self.began
         self.history.append(row)
+        if processes()[1] > 0:  # the first writes for all
+            return
         arrays = {f"variable {number}": variable.numpy() for number, variable in enumerate(self.variables)}
         arrays |= {f"best weight {number}": array for number, array in enumerate(self.best_weights)}
         with written_whole(self.folder / "history.csv") as path:
@@ -647,24 +696,36 @@ def with_test_flip(model):
 
 
 @contextmanager
-def begun(folder, settings):
+def begun(folder, settings, data):
     """Make ready for a run in `folder` alone; give its record, a context for training, and the number of devices."""
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
+    count, number = processes()
+    with locked(folder) if number == 0 else nullcontext():
         if (folder / "run.json").exists():
             for name in ("backup.npz", "features.npz"):  # there if it was killed right after its record
                 (folder / name).unlink(missing_ok=True)
             raise InputError(f"{folder} is finished and stays as it is; give another --run NAME")
         if (folder / "model.h5").exists() and not (folder / "backup.npz").exists():
             raise InputError(f"{folder} holds a model without its run.json, which stays; give another --run NAME")
-        quick_on_cpu()
-        warn_of_idle_gpu()
-        keras.config.set_dtype_policy(precision())
-        keras.utils.set_random_seed(SEED)
-        scope, devices = all_devices()
-        if BATCH_SIZE % devices:
-            raise InputError(f"BATCH_SIZE = {BATCH_SIZE} is no multiple of {devices}, the number of devices")
-        yield describe_run(settings), scope, devices
+        try:
+            if count > 1:
+                join_processes(settings, folder, data)
+            quick_on_cpu()
+            warn_of_idle_gpu()
+            keras.config.set_dtype_policy(precision())
+            keras.utils.set_random_seed(SEED)
+            scope, devices = all_devices()
+            if BATCH_SIZE % devices:
+                raise InputError(f"BATCH_SIZE = {BATCH_SIZE} is no multiple of {devices}, the number of devices")
+            yield describe_run(settings), scope, devices
+        except BaseException as error:
+            if count > 1:  # in the end JAX would wait for the others, and they for this process
+                sys.stdout.flush()
+                atexit.register(os._exit, 130 if isinstance(error, KeyboardInterrupt) else 2)
+            if re.search("Gloo|NCCL", str(error)):  # which JAX sends by
+                mend = "the same command goes on from the last finished epoch"
+                raise InputError(f"another process of this run is lost; {mend}") from None
+            raise
 
 
 def compile_model(model, rates, devices):
@@ -693,15 +754,17 @@ def fit(model, batches, x, labels, devices, epochs, checkpoint, callbacks=()):
     if BACKEND == "tensorflow":
         callbacks.append(keras.callbacks.TensorBoard(checkpoint.folder / "tensorboard", write_graph=False))
     n = len(x)  # JAX needs as many images on each device: at the end come some with a weight of 0,
-    filled = np.arange(n + -n % devices) % n  # and since Keras divides the loss by the number of all,
-    weights = np.where(np.arange(len(filled)) < n, len(filled) / n, 0)  # the others weigh a little more
+    filled = n + -n % devices  # and since Keras divides the loss by the number of all,
+    count, number = processes()
+    mine = np.arange(number, filled, count)
+    weights = np.where(mine < n, filled / n, 0)  # the others weigh a little more
     model.fit(
         batches,
         epochs=epochs,
         initial_epoch=len(checkpoint.history),
         shuffle=False,  # Batches does
-        validation_data=(x[filled], labels[filled], weights),
-        validation_batch_size=BATCH_SIZE,
+        validation_data=(x[mine % n], labels[mine % n], weights),
+        validation_batch_size=BATCH_SIZE // count,
         callbacks=callbacks,
         verbose=1 if sys.stdout.isatty() else 2,
     )
@@ -725,7 +788,7 @@ def train(settings, folder, data=None, rates=learning_rate, callbacks=(), batche
     one_hot = np.eye(classes, dtype=np.float32)
     if batches is None:
         batches = Batches(x, one_hot[y], np.uint8(np.round(mean)))
-    with begun(folder, settings) as (record, scope, devices):
+    with begun(folder, settings, data) as (record, scope, devices):
         with scope:
             model = build_model(x.shape[1:], classes, mean, variance)
             compile_model(model, [rates(step / len(batches)) for step in range(EPOCHS * len(batches))], devices)
@@ -759,6 +822,7 @@ def describe_run(settings):
         "settings": settings,
         "precision": keras.config.dtype_policy().name,
         "backend": BACKEND,
+        "processes": processes()[0],
         "device": ", ".join(name for name, _ in gpus()) or f"{cpu}, {os.cpu_count()} cores",
         "versions": {"python": sys.version.split()[0]} | {it.__name__: str(it.__version__) for it in modules},
     }
@@ -767,8 +831,13 @@ def describe_run(settings):
 def write_results(folder, result, data, history, record, marks=()):
     """Save the model `result`, draw the curves, score it, and write predictions.npz and, last of all, run.json.
 
-    marks: epochs after which the curves get a dotted line.
+    marks: epochs after which the curves get a dotted line. Of several processes, the first does it alone.
     """
+    count, number = processes()
+    if count > 1:
+        sys.modules["jax"].distributed.shutdown()  # else the first would be taken for lost when the others end
+    if number > 0:
+        return
     record["parameters"] = result.count_params()
     result = with_test_flip(result) if TEST_FLIP == "yes" else result
     with written_whole(folder / "model.h5") as path:
