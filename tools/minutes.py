@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-from ensemble.common.command import new_parser, refuse, run_command
+from ensemble.common.command import new_parser, printable, refuse, run_command
 from ensemble.common.files import written_whole
 
 
@@ -73,7 +73,7 @@ def read_options():
 
 def main():
     options = read_options()
-    figure = draw({folder.resolve().name: read_run(folder) for folder in options.runs})
+    figure = draw({printable(folder.resolve().name): read_run(folder) for folder in options.runs})
     with written_whole(options.out) as path:
         figure.savefig(path, dpi=110)
 

@@ -40,7 +40,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-from ensemble.common.command import new_parser, refuse, run_command
+from ensemble.common.command import new_parser, printable, refuse, run_command, short
 from ensemble.common.files import file_hash, written_whole
 from ensemble.common.scripts import ROOT
 from tools.result_records import read_record, read_records
@@ -72,7 +72,7 @@ def add_record(file, name, data_name, weights, root):
         with written_whole(copy) as beside:
             shutil.copyfile(model, beside)
     with written_whole(target) as beside:
-        beside.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        beside.write_text(printable(json.dumps(record, indent=2, ensure_ascii=False)) + "\n", encoding="utf-8")
     print(f"{target}: recorded; tools/results.py --fix puts it in the tables")
 
 
@@ -94,7 +94,7 @@ def fill(readme, records, root):
     try:
         lines = readme.read_text(encoding="utf-8").split("\n")
     except ValueError as error:
-        refuse(f"{name} cannot be read as text: {error}")
+        refuse(f"{name} cannot be read as text: {short(error)}")
     filled, tables, started, in_code = [], [], None, False  # started: the line of an open table
     for number, line in enumerate(lines, start=1):
         in_code ^= line.lstrip().startswith("```")
@@ -106,6 +106,7 @@ def fill(readme, records, root):
             if table is None:
                 known = f"training, training FOLDER (one that exists), {', '.join(TABLES)}"
                 refuse(f"{name}:{number}: there is no table {match[1]!r}; there are {known}")
+            table = [printable(text) for text in table]
             filled += [line, *table]
             started = number
         elif line.strip() == END and not in_code:

@@ -37,6 +37,15 @@ def written_whole(path):
             beside.unlink()  # if it is still there
 
 
+def write_model(model, path):
+    """Write a Keras model without its optimizer to an .h5 or .keras file.
+
+    Where there is no room for it, raise OSError at once: HDF5 may crash on a full disk.
+    """
+    path.write_bytes(bytes(4 * model.count_params() + 2**13 * len(model.weights)))
+    model.save(path, include_optimizer=False)
+
+
 @contextmanager
 def written_apart(path):
     """As written_whole, but several commands may write the same file at once: each whole, and the last one stays."""

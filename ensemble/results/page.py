@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from ensemble.combining.predictions import PARTS
+from ensemble.common.command import printable
 from ensemble.common.files import written_apart
 from ensemble.common.pictures import write_pictures
 from ensemble.results.comparison import verdicts
@@ -43,7 +44,7 @@ def write_files(folder, found):
     write_pictures(folder, drawn)
     pictures = {name: (folder / f"{name}.png").read_bytes() for name in CAPTIONS if name in drawn}
     with written_apart(folder / "report.html") as path:
-        path.write_text(page(found, pictures), encoding="utf-8")
+        path.write_text(printable(page(found, pictures)), encoding="utf-8")
 
 
 def page(found, pictures):
