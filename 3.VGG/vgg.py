@@ -13,6 +13,7 @@ its record, history and curves in runs/NAME/; the same command again resumes an 
 import argparse
 import atexit
 import hashlib
+import io
 import json
 import logging
 import os
@@ -21,7 +22,8 @@ import shlex
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, nullcontext
+import warnings
+from contextlib import contextmanager, nullcontext, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,12 +33,16 @@ if __name__ == "__main__" and (BACKEND not in ("tensorflow", "jax", "torch") or 
     sys.exit(2)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # else only newer CPUs get its quicker convolutions
+while (null := os.open(os.devnull, os.O_RDWR)) < 3:  # in the place of stdin, stdout and stderr, if they are closed
+    pass
 stderr = os.dup(2)
-os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # for TensorFlow's start-up notes, which that level does not stop
+os.dup2(null, 2)  # for TensorFlow's start-up notes, which that level does not stop
 try:
     import keras
 
     keras.utils.set_random_seed(0)  # on other backends too this imports TensorFlow, if it is there: better now
+except KeyboardInterrupt:
+    sys.exit(130)
 finally:
     os.dup2(stderr, 2)
 
@@ -184,7 +190,7 @@ def load_data(data, hold_out):
         named = "cifar10, cifar100, mnist or fashion_mnist, which Keras downloads; digits, which needs no network"
         file = "a .npz file with x_train, y_train, x_test and y_test (tools/images_to_npz.py makes one)"
         raise InputError(
-            f"DATA = {data!r} cannot be loaded ({' '.join(str(error).split())}); give {named}; or {file}"
+            f"DATA = {data!r} cannot be loaded ({' '.join(str(error).split())[:200]}); give {named}; or {file}"
         ) from None
 
     classes, counts = np.unique(y, return_counts=True)
@@ -837,6 +843,7 @@ def write_results(folder, result, data, history, record, marks=()):
     record["parameters"] = result.count_params()
     result = with_test_flip(result) if TEST_FLIP == "yes" else result
     with written_whole(folder / "model.h5") as path:
+        path.write_bytes(bytes(4 * result.count_params() + 2**13 * len(result.weights)))  # HDF5 crashes on a full disk
         result.save(path, include_optimizer=False)
     figure = Figure(figsize=(8, 9), layout="constrained")
     figure.suptitle(folder.name)
@@ -878,11 +885,11 @@ def write_results(folder, result, data, history, record, marks=()):
 
 
 # Command line
-LIMITS = {  # lowest and highest number, of their type; of all other numbers 1 and 10**9
+LIMITS = {  # lowest and highest number, of their type; of all other numbers 1 and 10**6
     **{"EPOCHS": (1, 10**4), "LIMIT": (0, 10**9), "WARMUP": (0, 10**9), "SEED": (0, 10**9)},
     **{"LEARNING_RATE": (1e-9, 999.0), "MILESTONES": (0.0, 1.0), "DROP": (0.0, 1.0), "TANH_FROM": (-20.0, 0.0)},
     **{"TANH_TO": (0.0, 20.0), "MOMENTUM": (0.0, 0.999), "WEIGHT_DECAY": (0.0, 1.0), "LABEL_SMOOTHING": (0.0, 0.999)},
-    **{"DROPOUT": (0.0, 0.999), "COMPRESSION": (0.001, 1.0), "HEAD_LEARNING_RATE": (1e-9, 999.0)},
+    **{"DROPOUT": (0.0, 0.999), "COMPRESSION": (0.001, 1.0), "DEPTH": (1, 10**4), "HEAD_LEARNING_RATE": (1e-9, 999.0)},
     **{"IMAGE_SIZE": (32, 4096), "HEAD": (0, 10**6), "HEAD_EPOCHS": (0, 10**4), "UNFREEZE": (0.0, 1.0)},
 }
 
@@ -891,7 +898,7 @@ def checked(name, value, comment):
     """Return a setting's value as its kind, also from a text; raise InputError for what comment or LIMITS forbid."""
     found = re.search(r"(?:one|any) of ([\w, ]+)", comment)
     words = found[1].split(", ") if found else []
-    least, most = LIMITS.get(name, (1, 10**9))
+    least, most = LIMITS.get(name, (1, 10**6))
     if words:
         kind, needed = int if words[0].isdecimal() else str, found[0]
     elif name in ("DATA", "BASE", "LAYER", "WEIGHTS", "RUN"):
@@ -907,7 +914,7 @@ def checked(name, value, comment):
         items = value
     try:
         items = [kind(item) if isinstance(item, str) or kind is float else item for item in items]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         items = [None]
     for item in items:
         allowed = isinstance(item, kind) and (str(item) in words if words else kind is str or least <= item <= most)
@@ -931,20 +938,49 @@ def read_settings(arguments):
     given = {name: text for name, text in vars(parser.parse_args(arguments)).items() if text is not None}
     settings = {name: checked(name, given.get(name, globals()[name]), comments[name]) for name in comments}
     globals().update(settings)  # the constants above
-    if not re.fullmatch(r"(?!\.)[\w.+-]*", RUN):
-        raise InputError(f"RUN = {RUN!r} is not a plain name for a folder in runs/")
+    if not re.fullmatch(r"(?!\.)[\w.+-]{0,255}", RUN):
+        raise InputError(f"RUN = {RUN!r} is not a plain name, of up to 255 letters, for a folder in runs/")
     parts = [f"{name}-{text}" for name, text in given.items() if name not in ("DATA", "RUN")]
     name = "-".join([Path(__file__).stem, Path(DATA).stem, *parts]).lower()
-    return settings, Path("runs") / (RUN or re.sub(r"[^a-z0-9.-]", "_", name))
+    return settings, Path("runs") / (RUN or re.sub(r"[^a-z0-9.-]", "_", name)[:200])  # 255 is what a folder may have
 
 
-if __name__ == "__main__":
+class Words(io.FileIO):
+    """What takes the program's words: if their reader is gone, as with `| head`, or the disk full, they are lost."""
+
+    def write(self, data):
+        with suppress(OSError):
+            return super().write(data)
+        return len(data)
+
+
+@contextmanager
+def refusing():
+    """Make one line on stderr and status 2 of what a user can mend; a fault of the program keeps its traceback."""
     try:
-        train(*read_settings(sys.argv[1:]))
+        yield
     except KeyboardInterrupt:
         print("\nInterrupted. The same command goes on from the last finished epoch.", file=sys.stderr)
         sys.exit(130)
-    except (InputError, OSError) as error:
-        mend = "; when that is mended, the same command goes on" if isinstance(error, OSError) else ""
-        print(f"{Path(__file__).name}: {error}{mend}", file=sys.stderr)
+    except Exception as error:
+        text, mend = " ".join(str(error).splitlines()), ""
+        if not isinstance(error, InputError):
+            if isinstance(error, OSError) or re.search("__[A-Za-z]*Summary|errno = ", text):  # TensorBoard's, HDF5's
+                mend = "; when that is mended, the same command goes on"
+            elif isinstance(error, MemoryError) or re.search(r"\bOOM\b|EXHAUSTED|ut of memory|allocate memory", text):
+                mend = "; that is more memory than there is: lower BATCH_SIZE, or the depth or width of the network"
+            else:
+                raise
+            text = re.sub("{{.+?}} ", "", text)[:200]
+        print(f"{Path(sys.argv[0]).name}: {text}{mend}", file=sys.stderr)
         sys.exit(2)
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")  # Pillow's, matplotlib's and others', which a user cannot mend
+    for name, number, errors in (("stdout", 1, "replace"), ("stderr", 2, "backslashreplace")):
+        words = io.BufferedWriter(Words(number, "w"))
+        encoding = getattr(getattr(sys, name), "encoding", None)  # where it was closed, it is None
+        setattr(sys, name, io.TextIOWrapper(words, encoding, errors, line_buffering=True))
+    with refusing():
+        train(*read_settings(sys.argv[1:]))

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the pac
 
 from ensemble.combining.metrics import merit
 from ensemble.combining.rule import rule_of
-from ensemble.common.command import RefusedError, new_parser, refuse, run_command
+from ensemble.common.command import RefusedError, new_parser, refuse, run_command, short
 from ensemble.common.files import file_hash, remove_leftovers
 from ensemble.common.schemas import Ensemble, read_json
 from ensemble.members.data import is_folder, load_images, size_for, start_keras
@@ -178,7 +178,7 @@ def start_tensorflow():
     try:
         import tensorflow as tf
     except ImportError as error:
-        refuse(f"TensorFlow or Keras is missing ({error}); install requirements.txt")
+        refuse(f"TensorFlow or Keras is missing ({short(error)}); install requirements.txt")
 
     tf.config.set_visible_devices([], "GPU")  # which rounds more coarsely than LIMITS
     for name in ("root", "tensorflow", "tf2onnx"):  # tf2onnx warns in the name of root, too

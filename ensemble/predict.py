@@ -20,9 +20,9 @@ from PIL import Image, ImageOps
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-from ensemble.common.command import RefusedError, new_parser, refuse, refusing, run_command
+from ensemble.common.command import RefusedError, new_parser, printable, refuse, refusing, run_command
 from ensemble.common.files import file_hash, remove_leftovers, written_new
-from ensemble.common.images import read_image, resized
+from ensemble.common.images import FORMATS, read_image, resized
 from ensemble.common.records import read_run
 from ensemble.common.scripts import import_script
 from ensemble.members.data import class_names
@@ -89,7 +89,7 @@ def draw(files, images, rows, classes):
     for number, (file, image) in enumerate(zip(files, images, strict=True)):
         left = grid[number, 0]
         left.imshow(ImageOps.fit(image, (128, 128)))
-        left.set_title(file.name[:24], fontsize=8)
+        left.set_title(printable(file.name)[:24], fontsize=8)
         left.axis("off")
         for axes, (name, probabilities) in zip(grid[number, 1:], rows.items(), strict=True):
             best = np.argsort(-probabilities[number], kind="stable")[:SHOWN]
@@ -110,7 +110,7 @@ def read_options():
     """Return the arguments of the command line, weights as an array and forms as {path: Form}, or refuse them."""
     parser = new_parser(__doc__)
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="trained models, .h5 or .keras")
-    parser.add_argument("--images", nargs="+", type=Path, required=True, metavar="FILE", help="what Pillow can read")
+    parser.add_argument("--images", nargs="+", type=Path, required=True, metavar="FILE", help=f"{', '.join(FORMATS)}")
     parser.add_argument("--weights", metavar="A,B", help="one for each model, such as weighted_mean.py found (equal)")
     parser.add_argument("--classes", metavar="A,B", help="their names (default: those of the data, or numbers)")
     parser.add_argument("--out", type=Path, default=Path("predictions.png"), metavar="FILE.png", help="the picture")
@@ -164,7 +164,7 @@ def predict_all(models, files, forms, skip_refused):
 
 def name_classes(given, model, count):
     """Return the names of the classes: those given, A,B, or else those of the data that a model was trained on."""
-    names = given.split(",") if given else class_names(read_run(model)["settings"].get("DATA", ""), count)
+    names = printable(given).split(",") if given else class_names(read_run(model)["settings"].get("DATA", ""), count)
     if len(names) != count:
         refuse(f"--classes names {len(names)} classes; the models have {count}")
     return names

@@ -30,7 +30,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
 from ensemble.combining.methods import refuse_small_classes
-from ensemble.common.command import new_parser, refuse, refusing, run_command
+from ensemble.common.command import new_parser, printable, refuse, refusing, run_command
 from ensemble.common.history import read_history
 from ensemble.common.pictures import write_pictures
 from ensemble.common.records import check_alike, read_run, refuse_changes, remove_backup
@@ -157,10 +157,8 @@ def train_unless_finished(script, settings, folder, **options):
     if is_finished(folder, settings):
         print(f"{folder} is finished and taken as it is")
         return
-    try:
+    with script.refusing():
         script.train(settings, folder, **options)
-    except script.InputError as error:
-        refuse(str(error))
 
 
 def train_cycles(script, settings, folder, data):
@@ -204,7 +202,7 @@ def compare_all(script, steps, folder, single):
     for name, place, count in (("in cycles", folder, script.CYCLES), ("single run", single, 1)):
         rates = cyclic_rate(np.arange(steps), steps / count, script.LEARNING_RATE)
         runs[name] = count, rates, read_history(place / "history.csv", "epoch", "seconds", "val_accuracy")
-    title = f"{script.CYCLES} snapshots of {Path(script.__file__).stem} on {Path(alone.data).name}"
+    title = f"{script.CYCLES} snapshots of {Path(script.__file__).stem} on {printable(Path(alone.data).name)}"
     record = {
         "methods": compared.methods,
         "best_on_validation": compared.best,

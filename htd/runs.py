@@ -9,6 +9,7 @@ import datetime
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -58,6 +59,10 @@ def command_parser(description, script, seeds, parallel):
     return parser
 
 
+TAKEN = ("learning_rate", "read_settings", "InputError")  # of a training script, and these settings
+TAKEN += ("DATA", "EPOCHS", "BATCH_SIZE", "SCHEDULE", "LEARNING_RATE", "SEED", "RUN")
+
+
 def read_script(path):
     """Return a training script as a module; refuse what is none. Without a file in the current folder, path is
     taken from the top folder of the repository."""
@@ -65,8 +70,8 @@ def read_script(path):
     if not file.is_file():
         refuse(f"there is no script {path}; give one such as --script 4.ResNet/resnet.py")
     text = file.read_text(encoding="utf-8", errors="replace")
-    for name in ("learning_rate", "read_settings"):
-        if f"\ndef {name}(" not in text:
+    for name in TAKEN:
+        if not re.search(rf"^(def {name}\(|class {name}\(|{name} = )", text, re.MULTILINE):
             mend = "give --script 4.ResNet/resnet.py or the like"
             refuse(f"{path} has no {name}, as the training scripts have; {mend}")
     return import_script(file)

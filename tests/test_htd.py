@@ -309,6 +309,17 @@ STAND_IN = """
 import os, sys, time
 from pathlib import Path
 
+DATA = "digits"
+EPOCHS = 1
+BATCH_SIZE = 32
+SCHEDULE = "step"
+LEARNING_RATE = 0.1
+SEED = 0
+RUN = ""
+
+class InputError(Exception):
+    pass
+
 def learning_rate(epoch):
     return 0.0
 

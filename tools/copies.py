@@ -28,7 +28,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-from ensemble.common.command import new_parser, refuse, run_command
+from ensemble.common.command import new_parser, refuse, run_command, short
 from ensemble.common.files import written_whole
 from ensemble.common.scripts import ROOT
 
@@ -51,7 +51,7 @@ def read_scripts(root):
             scripts[path] = (root / path).read_text(encoding="utf-8")
             ast.parse(scripts[path])
         except (SyntaxError, ValueError) as error:
-            refuse(f"{path} cannot be read as Python: {' '.join(str(error).split())}")
+            refuse(f"{path} cannot be read as Python: {short(error)}")
     return scripts
 
 

@@ -18,7 +18,6 @@ already is never overwritten.
 
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -142,7 +141,6 @@ def main():
         refuse(f"--size {options.size}: give {SMALLEST} or more, which the training scripts ask for")
     if options.fit and options.size is None:
         refuse(f"--fit {options.fit} does nothing without --size; give both")
-    warnings.simplefilter("ignore")  # Pillow's, on files that it reads all the same
 
     train, test = find_images(options.folder / "train"), find_images(options.folder / "test")
     for part, own, other in (("train", train, test), ("test", test, train)):

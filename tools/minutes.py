@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
-from ensemble.common.command import RefusedError, new_parser, refuse, run_command
+from ensemble.common.command import RefusedError, new_parser, printable, refuse, run_command
 from ensemble.common.files import remove_leftovers, written_new
 from ensemble.common.history import read_history
 from ensemble.common.schemas import ScoredRun, read_json
@@ -72,7 +72,7 @@ def read_options():
 
 def main():
     options = read_options()
-    figure = draw({folder.resolve().name: read_run(folder) for folder in options.runs})
+    figure = draw({printable(folder.resolve().name): read_run(folder) for folder in options.runs})
     with written_new(options.out) as path:
         figure.savefig(path, dpi=110)
 

@@ -42,7 +42,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
 from ensemble.common.checks import check_file
-from ensemble.common.command import new_parser, refuse, run_command
+from ensemble.common.command import new_parser, printable, refuse, run_command, short
 from ensemble.common.files import file_hash, remove_leftovers, written_new, written_whole
 from ensemble.common.scripts import ROOT
 from tools.result_records import read_record, read_records
@@ -76,8 +76,9 @@ def add_record(file, name, data_name, weights, root):
         if not copy.exists() or file_hash(copy) != record["model"]:  # the same: of a command that was killed then
             with written_new(copy) as beside:
                 shutil.copyfile(model, beside)
+    text = printable(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False))
     with written_new(target) as beside:
-        beside.write_text(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        beside.write_text(text + "\n", encoding="utf-8")
     print(f"{target}: recorded; tools/results.py --fix puts it in the tables")
 
 
@@ -99,7 +100,7 @@ def fill(readme, records, root):
     try:
         lines = readme.read_text(encoding="utf-8").split("\n")
     except ValueError as error:
-        refuse(f"{name} cannot be read as text: {error}")
+        refuse(f"{name} cannot be read as text: {short(error)}")
     filled, tables, started, in_code = [], [], None, False  # started: the line of an open table
     for number, line in enumerate(lines, start=1):
         in_code ^= line.lstrip().startswith("```")
@@ -111,6 +112,7 @@ def fill(readme, records, root):
             if table is None:
                 known = f"training, training FOLDER (one that exists), {', '.join(TABLES)}"
                 refuse(f"{name}:{number}: there is no table {match[1]!r}; there are {known}")
+            table = [printable(text) for text in table]
             filled += [line, *table]
             started = number
         elif line.strip() == END and not in_code:

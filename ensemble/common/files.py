@@ -93,6 +93,15 @@ def written_whole(path):
         own.replace(path)
 
 
+def write_model(model, path):
+    """Write a Keras model without its optimizer to an .h5 or .keras file.
+
+    Where there is no room for it, raise OSError at once: HDF5 may crash on a full disk.
+    """
+    path.write_bytes(bytes(4 * model.count_params() + 2**13 * len(model.weights)))
+    model.save(path, include_optimizer=False)
+
+
 @contextmanager
 def written_new(path):
     """As written_whole, for a new file: one that another command has made since then stays, and ours is kept beside it.

@@ -3,6 +3,9 @@
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ensemble.common.checks import check_file
+from ensemble.common.command import short
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # whatever the name: Pillow has PostScript run as a program
 
 
 def read_image(path, size=None):
@@ -14,7 +17,7 @@ def read_image(path, size=None):
     """
     try:
         check_file(path)
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             if image.mode[0] in "IF":  # Pillow would cut these to 8 bits, mostly to plain white
                 raise ValueError("it has more than 8 bits a channel")
             if size:
@@ -25,9 +28,9 @@ def read_image(path, size=None):
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
             return image.convert("RGB")
     except UnidentifiedImageError:
-        raise ValueError(f"{path} cannot be read as an image: Pillow knows no such format") from None
+        raise ValueError(f"{path} cannot be read as an image: it is none of {', '.join(FORMATS)}") from None
     except Exception as error:  # Pillow raises many kinds on a broken file
-        raise ValueError(f"{path} cannot be read as an image: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{path} cannot be read as an image: {short(error)}") from None
 
 
 def resized(image, size, fit):

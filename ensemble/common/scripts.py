@@ -4,7 +4,7 @@ import importlib.util
 import os
 from pathlib import Path
 
-from ensemble.common.command import RefusedError
+from ensemble.common.command import RefusedError, short
 
 ROOT = Path(__file__).resolve().parents[2]  # of the collection
 
@@ -26,5 +26,5 @@ def import_script(path):
     except (ImportError, ValueError) as error:  # Keras has the latter for a backend that it does not know
         backend = f"KERAS_BACKEND = {os.environ['KERAS_BACKEND']!r}"
         mend = "install requirements.txt, or give one of tensorflow, jax, torch that is installed"
-        raise RefusedError(f"Keras with {backend} cannot be imported ({error}); {mend}") from None
+        raise RefusedError(f"Keras with {backend} cannot be imported ({short(error)}); {mend}") from None
     return script

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ensemble.combining.predictions import PARTS
 from ensemble.common.checks import open_npz
-from ensemble.common.command import RefusedError
+from ensemble.common.command import RefusedError, printable
 from ensemble.common.files import file_hash
 from ensemble.common.scripts import import_script
 from ensemble.model_files.forms import taken_by
@@ -88,10 +88,10 @@ def class_names(data, count):
     try:
         if is_folder(data):
             script = import_script("transfer/transfer.py")
-            names = list(script.files_by_class(script.parts_of(data)[0]))
+            names = [printable(name) for name in script.files_by_class(script.parts_of(data)[0])]
         else:
             with open_npz(data) as file:
-                names = [str(name) for name in file["class_names"]]
+                names = [printable(name) for name in file["class_names"]]
     except Exception:  # no file, or none with names: it can be broken in many ways
         names = []
     if len(names) == count:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ensemble.combining.metrics import merit, score
 from ensemble.combining.predictions import PARTS, Predictions
-from ensemble.common.command import RefusedError
+from ensemble.common.command import RefusedError, printable
 
 
 @dataclass
@@ -86,6 +86,6 @@ def short_names(paths, taken=()):
 
     If two were alike, or one were `taken` by something else, the whole paths.
     """
-    names = [path.resolve().parent.name if path.stem == "model" else path.stem for path in paths]
+    names = [printable(path.resolve().parent.name if path.stem == "model" else path.stem) for path in paths]
     clash = len(set(names)) < len(set(paths)) or set(names) & set(taken)
-    return [str(path) for path in paths] if clash else names
+    return [printable(path) for path in paths] if clash else names

@@ -4,8 +4,8 @@ import functools
 
 import numpy as np
 
-from ensemble.common.command import RefusedError, refuse
-from ensemble.common.files import written_new
+from ensemble.common.command import RefusedError, refuse, short
+from ensemble.common.files import write_model, written_new
 
 LIMITS = {".keras": 1e-6, ".h5": 1e-6, ".onnx": 1e-5}  # of the difference to the members' own predictions
 
@@ -55,14 +55,14 @@ def write(model, out, images, expected):
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with written_new(out) as file:
-            write_onnx(model, file) if out.suffix == ".onnx" else model.save(file)
+            write_onnx(model, file) if out.suffix == ".onnx" else write_model(model, file)
             difference = abs(predict_file(file, images) - expected).max()
             if not difference <= LIMITS[out.suffix]:
                 raise ValueError(f"its probabilities are {difference:.1g} off the members' own")
     except RefusedError:
         raise
     except Exception as error:  # of the disk, or of a layer that the format does not know
-        refuse(f"{out} is not written: {' '.join(str(error).split())[:200]}")
+        refuse(f"{out} is not written: {short(error)}")
     print(
         f"{out}: {out.stat().st_size / 1e6:.1f} MB, at most {difference:.1g} off the members' own probabilities",
         flush=True,

@@ -9,6 +9,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from ensemble.combining.metrics import calibration_bins, tempered
 from ensemble.combining.predictions import Predictions
 from ensemble.combining.weight_grid import correct_counts, weightings
+from ensemble.common.command import printable
 from ensemble.results.comparison import is_real, percent
 from ensemble.results.tables import SECONDS
 
@@ -180,7 +181,7 @@ def overview(found):
     """Return the figure of ensemble.png: gains, accuracy by number of members, reliability and disagreement."""
     figure = Figure(figsize=(11, 9), layout="constrained")
     count = len(found.output.labels)
-    figure.suptitle(f"{len(found.names)} members on {count:,} test images of {Path(found.data).name}")
+    figure.suptitle(f"{len(found.names)} members on {count:,} test images of {printable(Path(found.data).name)}")
     (gains, numbers), (reliability, disagreement) = figure.subplots(2, 2)
     draw_gains(gains, found)
     draw_numbers(numbers, found)

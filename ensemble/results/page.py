@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from ensemble.combining.predictions import PARTS
+from ensemble.common.command import printable
 from ensemble.common.pictures import write_pictures
 from ensemble.results.comparison import verdict, verdicts
 from ensemble.results.figures import figures, overview
@@ -45,7 +46,7 @@ def write_files(folder, found):
     drawn = {"ensemble": overview(found)} | figures(found)
     write_pictures(folder, drawn)
     pictures = {name: (folder / f"{name}.png").read_bytes() for name in CAPTIONS if name in drawn}
-    (folder / "report.html").write_text(page(found, pictures), encoding="utf-8")
+    (folder / "report.html").write_text(printable(page(found, pictures)), encoding="utf-8")
 
 
 def page(found, pictures):

@@ -6,6 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ensemble.combining.predictions import PARTS
+from ensemble.common.command import printable
 from ensemble.common.pictures import write_pictures
 from ensemble.members.member import score_members, short_names
 from ensemble.results.record import write_result
@@ -73,7 +74,8 @@ def draw(members, scores, methods, weights, best):
     axes.ticklabel_format(axis="x", useOffset=False)
     axes.set_xlabel("accuracy, %")
     counts = ", ".join(f"{len(members[0].predictions[part].labels):,} {part} images" for part in PARTS)
-    figure.suptitle(f"{' and '.join(methods).capitalize()} on {Path(members[0].data).name}\n{counts}", fontsize=11)
+    data = printable(Path(members[0].data).name)
+    figure.suptitle(f"{' and '.join(methods).capitalize()} on {data}\n{counts}", fontsize=11)
     axes.plot([], [], "o", color="black", label="test (number at the right)")
     axes.plot([], [], "o", color="black", markerfacecolor="white", label="validation")
     axes.plot([], [], ":", color="tab:gray", label="test of the member best on validation")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ensemble.common.command import progress
-from ensemble.common.files import written_whole
+from ensemble.common.files import write_model, written_whole
 
 
 def new_model(script, data):
@@ -18,7 +18,7 @@ def save_model(model, weights, path):
     """Write the model with these weights, a list of arrays, to an .h5 file."""
     model.set_weights(weights)
     with written_whole(path) as beside:
-        model.save(beside, include_optimizer=False)
+        write_model(model, beside)
 
 
 def refresh_statistics(model, batches):
