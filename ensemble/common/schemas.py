@@ -283,16 +283,16 @@ KINDS = {  # what msgspec calls them, and what people do
 
 
 def check(value, schema, place=""):
-    """Raise msgspec.ValidationError, a ValueError, unless a value is as a schema says; place: where it stands."""
+    """Raise ValueError, in msgspec's words, unless a value is as a schema says; place: where it stands."""
     try:
         msgspec.convert(value, schema)
     except msgspec.ValidationError as error:
         text, _, within = str(error).partition(" - at `$")
-        raise msgspec.ValidationError(f"{text} - at `$.{place}{within.rstrip('`')}`" if place else str(error)) from None
+        raise ValueError(f"{text} - at `$.{place}{within.rstrip('`')}`" if place else str(error)) from None
 
 
 def in_words(error):
-    """Return what a msgspec.ValidationError or another ValueError says, for people."""
+    """Return what a ValueError of check, or another, says, for people."""
     text, _, place = str(error).partition(" - at `$")
     text = re.sub("`(.+?)`", lambda found: " or ".join(KINDS.get(kind, kind) for kind in found[1].split(" | ")), text)
     text = text.replace("Object missing required field", "lacks").replace("Expected", "must be")
