@@ -53,27 +53,32 @@ runpy.run_path(script, run_name="__main__")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with small.py, in which scripts train on JAX: quickly compiled, and without TensorFlow."""
+    """A folder with small.py, and scripts that run it."""
     folder = tmp_path_factory.mktemp("machines")
     for name in ("tensorflow", "tensorboard"):
         (folder / f"{name}.py").write_text("raise ImportError('imported')\n")
     write_small_script(folder / "small.py", dropout=0.3)
     (folder / "every.py").write_text(EVERY_SCHEDULE.replace("small.py", str(folder / "small.py")))
     (folder / "killed_in.py").write_text(KILLED_IN)
+    return folder
+
+
+def run_on_jax(folder, script, *arguments, status=0):
+    """Run a script in that folder, on JAX: quickly compiled, and without TensorFlow."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KERAS_BACKEND", "jax")
         patch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{ROOT / 'tests'}")
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-        yield folder
+        return run_script(script, *arguments, cwd=folder, status=status)
 
 
 @pytest.fixture(scope="module")
 def trained(folder):
     """The same folder with runs of each schedule, by one process and by two."""
-    run_script(folder / "every.py", "one", *OWN, cwd=folder)
-    done = run_script(TOGETHER, *TWO, folder / "every.py", "two", *OWN, cwd=folder)
+    run_on_jax(folder, folder / "every.py", "one", *OWN)
+    done = run_on_jax(folder, TOGETHER, *TWO, folder / "every.py", "two", *OWN)
     assert done.stderr == ""
-    assert done.stdout.count("two-step: ") == 1  # the first process speaks for both
+    assert done.stdout.count("runs/two-plateau: ") == 1  # the first process speaks for both
     return folder
 
 
@@ -97,11 +102,11 @@ def test_a_lost_process_ends_the_other_and_the_same_command_goes_on(trained):
     for number, epoch in ((0, 1), (1, 2)) if ALL else ((0, 1),):
         killed = (trained / "killed_in.py", number, epoch)
         command = (trained / "small.py", *OWN, "--schedule", "plateau", "--run", "broken")
-        done = run_script(TOGETHER, *TWO, *killed, *command, cwd=trained, status=2)
+        done = run_on_jax(trained, TOGETHER, *TWO, *killed, *command, status=2)
         line = f"together.py: process {number} on localhost is lost (signal SIGKILL); the same command goes on from the"
         assert done.stderr == f"{line} last finished epoch\n"
         assert len(history(trained / "runs/broken")) == epoch
-    printed = run_script(TOGETHER, *TWO, *command, cwd=trained).stdout
+    printed = run_on_jax(trained, TOGETHER, *TWO, *command).stdout
     assert f"from epoch {epoch + 1}" in printed
     assert history(trained / "runs/broken") == history(trained / "runs/two-plateau")
     assert same_weights(trained / "runs/broken/model.h5", trained / "runs/two-plateau/model.h5")
@@ -117,7 +122,7 @@ sys.argv = ["small.py", *sys.argv[1:], "--seed", os.environ["KERAS_DISTRIBUTION_
 runpy.run_path("small.py", run_name="__main__")
 """
     (folder / "differ.py").write_text(differ)
-    done = run_script(TOGETHER, *TWO, folder / "differ.py", *OWN, "--run", "differ", cwd=folder, status=2)
+    done = run_on_jax(folder, TOGETHER, *TWO, folder / "differ.py", *OWN, "--run", "differ", status=2)
     assert done.stderr.startswith("small.py: 2 processes are to train one run, but differ in settings, images, ")
     assert done.stderr.count("\n") == 1
 
