@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: setup demo backends test lint
+.PHONY: setup demo backends test faults lint
 .DELETE_ON_ERROR:
 
 # TensorFlow's extra and-cuda is CUDA and cuDNN, which nothing but an NVIDIA GPU has a use for
@@ -53,6 +53,10 @@ on_backend = $(call once,$(1),../../4.ResNet/resnet.py --epochs 5 --depth 8 --ba
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# Every case of tests/faults/, not only the quick ones that are in the suite; the table goes to its README.md
+faults: .venv/installed-dev
+	$(BIN)/python tests/faults/run.py
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check
