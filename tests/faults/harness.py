@@ -96,7 +96,8 @@ class Started:
 def environment(case):
     """Return the environment of a case's process: this one's, without what could change its words, and on the CPU."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("KERAS_", "TF_", "PYTHON"))}
-    changed = kept | {"CUDA_VISIBLE_DEVICES": "", "COLUMNS": "120"} | case.env
+    # No bytecode: Python keeps what it could write of it, even where the disk is full or a file must be small
+    changed = kept | {"CUDA_VISIBLE_DEVICES": "", "COLUMNS": "120", "PYTHONDONTWRITEBYTECODE": "1"} | case.env
     return {name: value for name, value in changed.items() if value is not None}
 
 
