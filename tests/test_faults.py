@@ -24,7 +24,7 @@ def complaints(folder, script, **expected):
     """Return the complaints about a script, given as text."""
     (folder / "place").mkdir()
     (folder / "script.py").write_text(script)
-    return judge(Case(0, "", (str(folder / "script.py"),), **expected), folder / "place")
+    return judge(Case(0, "", (str(folder / "script.py"),), **expected), folder / "place")[0]
 
 
 @pytest.mark.parametrize(

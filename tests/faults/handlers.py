@@ -88,7 +88,6 @@ DEEP_JSON = [
         with_seconds(DEEP),
         status=(0, 2),
         changes=("runs/a/*.seconds.json",),
-        seconds=90,
     ),
     case(
         "ensemble.json of 100,000 brackets, export.py",
@@ -233,7 +232,6 @@ FITTING = [
         ("ensemble/export.py", "compare/ensemble.json", "--out", f"{FITS}.h5"),
         trained,
         status=(0, 2),
-        seconds=90,
     ),
     case(
         "a class of 250 letters, images_to_npz.py",
@@ -268,7 +266,7 @@ HTD_SCRIPTS = [
         "with learning_rates only", "\ndef learning_rates(epoch):\n    return 1\n", says=("learning_rate|other.py",)
     ),
     *scripts("with learning_rate only", RATE, True, says=("read_settings|other.py",)),
-    *scripts("with both, and read_settings of another kind", RATE + SETTINGS, True),
+    *scripts("with both, and read_settings of another kind", RATE + SETTINGS),
     *scripts("that names the functions in its docstring", f'"""{RATE}{SETTINGS}"""\n', says=("other.py",)),
     *scripts("with an error of syntax", RATE + SETTINGS + "\n(((\n", says=("other.py",)),
     *scripts("that divides by zero", RATE + SETTINGS + "\n1 / 0\n", says=("other.py",)),
@@ -328,7 +326,7 @@ ANY = (0, 2)  # such as a seed: no fault, if it ends
 
 
 def too_large(script, names, values):
-    return [found for name in names for found in settings(script, [name], values, says=(f"{name}|memory",), seconds=90)]
+    return [found for name in names for found in settings(script, [name], values, says=(f"{name}|memory",))]
 
 
 HUGE = [
@@ -446,7 +444,6 @@ ON_DISK = [
         (*EXPORT, "e.h5"),
         play=on_read_only_disk(trained),
         says=("e.h5|read-only",),
-        seconds=90,
     ),
     case(
         "a read-only disk, transfer.py",
@@ -467,7 +464,7 @@ ON_DISK = [
         says=("runs|read-only",),
     ),
     *(
-        case(f"a disk with {size:,} bytes left, lenet.py", LENET_RUN, play=on_small_disk(size), status=(0,), seconds=90)
+        case(f"a disk with {size:,} bytes left, lenet.py", LENET_RUN, play=on_small_disk(size), status=(0,))
         for size in (4096, 20_000, 100_000, 400_000, 620_000)
     ),
     *(

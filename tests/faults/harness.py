@@ -41,14 +41,18 @@ class Case:
     """A command in a fresh folder, and what may come of it.
 
     kind: the number of the kind of fault, as in README.md; command: a script, from the root of the repository, and its
-    arguments, texts or bytes, "{folder}" being the folder; setup(folder): makes what the command needs; status: those
-    that are right; lines: on stderr, at most (two more where argparse shows its usage); says: patterns that must be
-    found on stderr, of any case; leaves: patterns of files that must be there afterwards; changes: patterns of the
-    set-up files that may change or go away; env: of the environment, None takes a variable away; streams: any of
-    "stdin closed", "stdout closed", "stderr closed", "stdout full" (a full disk), "head" (a reader that leaves after
-    one line) and "gone" (one that has left); seconds: the time limit; address_space, file_size: limits in bytes;
-    peak: of memory, in bytes, at most; play(case, folder): in place of running the command once, returns complaints;
-    quick: tried in the test suite too.
+    arguments, texts or bytes, "{folder}" being the folder; setup(folder): makes what the command needs.
+
+    status: those that are right; lines: on stderr, at most (two more where argparse shows its usage); says: patterns
+    that must be found on stderr, of any case, if the status is 2; leaves: patterns of files that must be there
+    afterwards; changes: patterns of the set-up files that may change or go away; clears: patterns of new files that
+    must not be there.
+
+    env: of the environment, None takes a variable away; streams: any of "stdin closed", "stdout closed", "stderr
+    closed", "stdout full" (a full disk), "head" (a reader that leaves after one line) and "gone" (one that has left);
+    seconds: the time limit; address_space, file_size: limits in bytes; peak: of memory, in bytes, at most.
+
+    play(case, folder): in place of running the command once, returns complaints; quick: tried in the test suite too.
     """
 
     kind: int
@@ -60,9 +64,10 @@ class Case:
     says: tuple = ()
     leaves: tuple = ()
     changes: tuple = ()
+    clears: tuple = ("*unfinished-*",)
     env: dict = dataclasses.field(default_factory=dict)
     streams: tuple = ()
-    seconds: float = 60
+    seconds: float = 120
     address_space: int = 6 * GIGABYTE
     file_size: int = 4 * GIGABYTE
     peak: int | None = None
@@ -229,7 +234,7 @@ def complaints_of_files(case, before, folder):
         if not matches(path, case.changes) and now.get(path) != content:
             found.append(f"{path[:100]} {'was changed' if path in now else 'is gone'}")
     for path in now.keys() - before.keys():
-        if "unfinished-" in path:
+        if matches(path, case.clears):
             found.append(f"{path[:100]} stays")
         try:
             if path.endswith(".json") and Path(folder, path).is_file():
@@ -246,26 +251,30 @@ def complaints_of_files(case, before, folder):
 
 
 def judge(case, folder):
-    """Set a case up in an empty folder, try it, and return complaints: none if all is as expected."""
+    """Set a case up in an empty folder and try it; return complaints, none if all is as expected, and the seconds that
+    the trial took."""
     case.setup(folder)
+    began = time.monotonic()
     if case.play:
-        return case.play(case, folder)
-    before = files_in(folder)
-    return complaints_of_words(case, run(case, folder)) + complaints_of_files(case, before, folder)
+        complaints = case.play(case, folder)
+    else:
+        before = files_in(folder)
+        complaints = complaints_of_words(case, run(case, folder)) + complaints_of_files(case, before, folder)
+    return complaints, time.monotonic() - began
 
 
 def try_case(case):
     """Return the outcome of a case as a text, "passed", "skipped: ..." or "FAILED: ...", and the seconds it took."""
-    began = time.monotonic()
+    seconds = 0.0
     with tempfile.TemporaryDirectory(prefix="fault-", ignore_cleanup_errors=True) as folder:
         try:
-            complaints = judge(case, Path(folder))
+            complaints, seconds = judge(case, Path(folder))
             text = f"FAILED: {'; '.join(dict.fromkeys(complaints))}" if complaints else "passed"
         except SkippedError as reason:
             text = f"skipped: {reason}"
         except Exception as error:  # of the setup, most likely: no reason to try no others
             text = f"FAILED: the case itself: {type(error).__name__}: {error}"
-    return text.replace(folder, "FOLDER"), time.monotonic() - began
+    return text.replace(folder, "FOLDER"), seconds
 
 
 # Several processes

@@ -8,6 +8,7 @@ from faults.htd_script import fake_script
 from faults.material import members, photo, photos, together, trained
 from faults.races import ADD, COMPARE, EXPORT, IMAGES, LENET_RUN, MEAN, MINUTES, PREDICT, VOTE, place
 
+CLEARED = ("*unfinished-*", "*backup.npz")
 MADE = (0, 2)  # 2: it was made before the kill, and stays as it is
 WITHOUT_KERAS = {  # name: (command, setup, what it leaves, statuses if not 0)
     "voting.py": (VOTE, members, ("v/ensemble.json", "v/ensemble.png")),
@@ -29,9 +30,11 @@ QUICK = [("voting.py", "os.replace 1 after"), ("images_to_npz.py", "os.replace 1
 QUICK_FULL = [("images_to_npz.py", "os.fsync 1 before")]
 
 
-def again(name, command, setup, leaves, status=(0,), quick=False, seconds=90, **options):
+def again(name, command, setup, leaves, status=(0,), quick=False, seconds=120, **options):
     play = then_again(**options)
-    return Case(2, name, command, setup, status=status, leaves=leaves, play=play, quick=quick, seconds=seconds)
+    return Case(
+        2, name, command, setup, status=status, leaves=leaves, play=play, quick=quick, seconds=seconds, clears=CLEARED
+    )
 
 
 def at_points(commands, points, act="kill", quickly=()):
@@ -77,7 +80,7 @@ CASES = [
     *small_files({name: parts for name, parts in WITHOUT_KERAS.items() if parts[1] is not fake_script}),
     *at_points(WITH_KERAS, ("os.replace 1 before", "os.replace 1 after")),
     *at_points(WITH_KERAS, ("os.fsync 1 before",), act="full"),
-    *at_points(LENET, (*(f"os.replace {point}" for point in LENET_POINTS), "os.unlink 1 before")),
+    *at_points(LENET, (*(f"os.replace {point}" for point in LENET_POINTS), "pathlib:Path.unlink 1 before")),
     *at_points(LENET, ("os.fsync 1 before", "os.fsync 3 before"), act="full"),
     *at_random(LENET, 12, 2),
 ]

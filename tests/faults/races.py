@@ -36,7 +36,7 @@ def place(folder):
 
 def case(name, command, result, setup, other=None, quick=False, **options):
     play = race(result, other=other, **options)
-    return Case(1, name, command, setup, status=(0,), play=play, quick=quick, seconds=120)
+    return Case(1, name, command, setup, status=(0,), play=play, quick=quick)
 
 
 CASES = [

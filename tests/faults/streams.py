@@ -75,7 +75,6 @@ CLOSED = [
         status=(0,),
         leaves=leaves,
         streams=streams,
-        seconds=120,
     )
     for name, (command, setup, leaves) in (WITHOUT_KERAS | WITH_KERAS).items()
     for text, streams in STREAMS.items()
@@ -180,7 +179,6 @@ ENCODINGS = [
         status=(0, 2) if "LC_ALL" in env else (0,),  # there the name is no text
         leaves=() if "LC_ALL" in env else leaves,
         env=env,
-        seconds=90,
     )
     for name, (command, setup, leaves) in WORDS.items()
     for text, env in ASCII.items()
@@ -280,7 +278,6 @@ STRANGE_NAMES = [
         ("ensemble/export.py", "compare/ensemble.json", "--out", f"{STRANGE}.h5"),
         trained,
         status=(0, 2),
-        seconds=90,
     ),
     case("export.py, a RECORD that is no UTF-8", ("ensemble/export.py", STRANGE, "--out", "e.h5")),
     case("results.py, a FOLDER that is no UTF-8", ("tools/results.py", STRANGE)),
@@ -301,7 +298,6 @@ STRANGE_NAMES = [
         ("transfer/transfer.py", "--data", "photos", *TRANSFER[3:5], *TRANSFER[5:], "--batch-size", "4"),
         together(trained, photos, lambda folder: picture(folder / f"photos/train/cat/{STRANGE}.png")),
         status=(0, 2),
-        seconds=90,
     ),
 ]
 

@@ -155,7 +155,6 @@ CASES = [
             image(name, make),
             status=status,
             lines=int(status == (2,)) or 1,
-            seconds=90,
         )
         for name, (make, status) in WARNED.items()
     ),
@@ -198,7 +197,6 @@ CASES = [
             with_trained(among_photos(name, make)),
             status=status,
             says=(name,),
-            seconds=90,
         )
         for name, (make, status) in WARNED.items()
     ),
@@ -287,7 +285,6 @@ CASES = [
             LENET_RUN,
             play=on_small_disk(size),
             status=(0,),
-            seconds=90,
         )
         for size in (700_000, 800_000, 860_000)
     ),
@@ -298,7 +295,6 @@ CASES = [
             trained,
             file_size=size,
             says=(name,),
-            seconds=90,
         )
         for name in ("e.h5", "e.keras")
         for size in (0, 2000, 100_000, 400_000)
@@ -308,20 +304,17 @@ CASES = [
         (*EXPORT, "e.h5"),
         play=on_small_disk(100_000, trained),
         status=(0,),
-        seconds=90,
     ),
     case(
         "a disk with 100,000 bytes left, predict.py",
         PREDICT,
         play=on_small_disk(8000, together(trained, photo)),
         status=(0,),
-        seconds=90,
     ),
     case(
         "a disk with 40,000 bytes left, compare.py",
         COMPARE,
         play=on_small_disk(40_000, trained),
         status=(0,),
-        seconds=120,
     ),
 ]
