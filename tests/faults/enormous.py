@@ -457,7 +457,6 @@ ENORMOUS = [
         PREDICT,
         together(trained, large_picture),
         status=(0, 2),
-        seconds=240,
     ),
     case("images_to_npz.py --size 20000", (*IMAGES, "--size", "20000"), photos, address_space=4 * GIGABYTE, seconds=60),
     *(
@@ -469,6 +468,7 @@ ENORMOUS = [
             address_space=10 * GIGABYTE,
             peak=3 * GIGABYTE,
             changes=("large.h5.*",),
+            seconds=240,
         )
         for factor in (20, 60)
     ),

@@ -99,7 +99,6 @@ HELP = [
     case(
         f"{script} --help, {text}",
         (script, "--help"),
-        quick=script == "ensemble/voting.py" and text == "20 columns",
         status=(0,),
         lines=0,
         **options,
