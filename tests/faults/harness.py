@@ -317,7 +317,7 @@ def race(result, other=None, apart=0.0, slow="", tries=1):
 
     A result that is there must stay; one process at least must end well. One that ends with status 2 must name the
     result. Two different commands must not both end well without a word.
-    slow: a function that takes a second longer in both, as in inject/sitecustomize.py, so that they meet in it.
+    slow: a function whose first call takes two seconds longer in both, as in inject/sitecustomize.py, so that they meet in it.
     """
 
     def play(case, folder):

@@ -45,7 +45,6 @@ CASES = [
         "two voting.py of two ensembles meet as they draw",
         *(VOTE, "v/ensemble.json", members, OTHER_VOTE),
         slow=DRAWING,
-        apart=0.5,
         quick=True,
     ),
     case("two voting.py of one ensemble, at once, 3 times", VOTE, "v/ensemble.json", members, tries=3),

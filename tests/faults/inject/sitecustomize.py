@@ -5,7 +5,7 @@ does anything, the process ends as by kill -9. The acts:
 
 kill    the process is gone
 full    OSError, no space left on the device; read-only, that of a read-only disk
-slow    a second passes, at every call from that number on, so that another process comes in between
+slow    two seconds pass, so that another process comes in between
 """
 
 import errno
@@ -24,7 +24,7 @@ def misbehaving(function, act, number, when):
 
     def fault():
         if act == "slow":
-            time.sleep(1)
+            time.sleep(2)
         elif act == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         else:
@@ -34,11 +34,10 @@ def misbehaving(function, act, number, when):
     def call(*arguments, **options):
         nonlocal calls
         calls += 1
-        due = calls == number or (act == "slow" and calls > number)
-        if due and when == "before":
+        if calls == number and when == "before":
             fault()
         result = function(*arguments, **options)
-        if due and when == "after":
+        if calls == number and when == "after":
             fault()
         return result
 
