@@ -317,7 +317,7 @@ def race(result, other=None, apart=0.0, slow="", tries=1):
 
     A result that is there must stay; one process at least must end well. One that ends with status 2 must name the
     result. Two different commands must not both end well without a word.
-    slow: a function whose first call takes two seconds longer in both, as in inject/sitecustomize.py, so that they meet in it.
+    slow: functions, with spaces between, whose first call takes two seconds longer in both, so that they meet in it.
     """
 
     def play(case, folder):
@@ -327,7 +327,7 @@ def race(result, other=None, apart=0.0, slow="", tries=1):
             place.mkdir()
             case.setup(place)
             before = files_in(place)
-            slowed = with_fault(case, f"slow {slow} 1 before" if slow else "")
+            slowed = with_fault(case, ";".join(f"slow {function} 1 before" for function in slow.split()))
             cases = slowed, dataclasses.replace(slowed, command=other or case.command)
             seen, over = [], threading.Event()
             watcher = threading.Thread(target=watch, args=(place / result, seen, over))

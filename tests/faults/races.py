@@ -5,7 +5,7 @@ from faults.material import LENET, QUICKLY, member, members, photo, photos, toge
 
 VOTE = ("ensemble/voting.py", "runs/a/model.h5", "runs/b/model.h5", "--out", "v")
 OTHER_VOTE = ("ensemble/voting.py", "runs/b/model.h5", "runs/a/model.h5", "--out", "v")
-DRAWING, SAVING = "matplotlib.figure:Figure.savefig", "numpy.savez"
+DRAWING, SAVING = "numpy.load matplotlib.figure:Figure.savefig", "numpy.savez"  # what comes before, and writing it
 
 
 def files(command, names):

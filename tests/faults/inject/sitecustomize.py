@@ -1,7 +1,7 @@
 """Python imports this at its start where PYTHONPATH has this folder: it makes one function of the process misbehave.
 
-FAULT is "ACT FUNCTION NUMBER WHEN", such as "kill os.replace 2 before": at the second call of os.replace, and before it
-does anything, the process ends as by kill -9. The acts:
+FAULT is "ACT FUNCTION NUMBER WHEN", or several with semicolons between, such as "kill os.replace 2 before": at the
+second call of os.replace, and before it does anything, the process ends as by kill -9. The acts:
 
 kill    the process is gone
 full    OSError, no space left on the device; read-only, that of a read-only disk
@@ -44,8 +44,8 @@ def misbehaving(function, act, number, when):
     return call
 
 
-if "FAULT" in os.environ:
-    act, place, number, when = os.environ["FAULT"].split()
+for text in filter(None, os.environ.get("FAULT", "").split(";")):
+    act, place, number, when = text.split()
     module, name = place.split(":") if ":" in place else place.rsplit(".", 1)
     owner = importlib.import_module(module)
     *classes, name = name.split(".")
