@@ -318,7 +318,7 @@ EXPORTS = [
             (*E, method),
             with_record(change),
             name in QUICK_RECORDS,
-            says=("ensemble.json|runs/a" if "path" in name or "model" in name else "ensemble.json",),
+            says=("ensemble.json|runs/a|aaaa" if "path" in name or "model" in name else "ensemble.json",),
         )
         for name, (method, change) in RECORDS.items()
     ),
