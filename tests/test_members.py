@@ -225,16 +225,20 @@ def test_a_folder_with_other_files_takes_no_result(tmp_path):
 def test_a_form_is_part_of_the_result(models, tmp_path, capsys):
     same = load([models / "raw.h5", models / "scaled.h5"], {models / "scaled.h5": FORMS["scaled.h5"]})
     capsys.readouterr()
-    write_result(tmp_path, "s.py", same, [{}, {}], {}, lambda folder: None)
-    rows = json.loads((tmp_path / "ensemble.json").read_text())["members"]
+    folder = tmp_path / "result"
+    write_result(folder, "s.py", same, [{}, {}], {}, lambda folder: None)
+    rows = json.loads((folder / "ensemble.json").read_text())["members"]
     assert "form" not in rows[0] and rows[1]["form"] == same[1].form
-    assert result_folder("s.py", same, tmp_path, {}) == tmp_path
+    assert result_folder("s.py", same, folder, {}) == folder
     named = result_folder("s.py", same, None, {})
     same[1].form = same[1].form | {"scale": 0.5}
     assert result_folder("s.py", same, None, {}) != named
     with pytest.raises(SystemExit):
-        write_result(tmp_path, "s.py", same, [{}, {}], {}, None)
-    assert str(tmp_path) in capsys.readouterr().err
+        result_folder("s.py", same, folder, {})
+    assert str(folder) in capsys.readouterr().err
+    with pytest.raises(RefusedError, match="this result is in .*result-2"):  # another command made it meanwhile
+        write_result(folder, "s.py", same, [{}, {}], {}, lambda folder: None)
+    assert json.loads((folder / "ensemble.json").read_text())["members"] == rows
 
 
 def test_options_say_which_models_they_are_for(tmp_path, capsys):
