@@ -967,16 +967,18 @@ def refusing():
         print("\nInterrupted. The same command goes on from the last finished epoch.", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        text, mend = " ".join(str(error).splitlines()), ""
+        text, mend = str(error), ""
+        memory = re.search(r".*(\bOOM\b|EXHAUSTED|ut of memory|to allocate).*", text)
         if not isinstance(error, InputError):
             if isinstance(error, OSError) or re.search("__[A-Za-z]*Summary|errno = ", text):  # TensorBoard's, HDF5's
                 mend = "; when that is mended, the same command goes on"
-            elif isinstance(error, MemoryError) or re.search(r"\bOOM\b|EXHAUSTED|ut of memory|allocate memory", text):
+            elif isinstance(error, MemoryError) or memory:
+                text = memory[0] if memory else "MemoryError"
                 mend = "; that is more memory than there is: lower BATCH_SIZE, or the depth or width of the network"
             else:
                 raise
-            text = re.sub("{{.+?}} ", "", text)[:200]
-        print(f"{Path(sys.argv[0]).name}: {text}{mend}", file=sys.stderr)
+            text = re.sub("{{.+?}} ", "", text).split("\n")[0][:200]
+        print(f"{Path(sys.argv[0]).name}: {' '.join(text.splitlines())}{mend}", file=sys.stderr)
         sys.exit(2)
 
 

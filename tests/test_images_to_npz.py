@@ -241,7 +241,7 @@ def wrong_size(folder, *, everywhere, size):
         ),
         (
             lambda folder: (folder / "train/ant/1.png").write_bytes(b"no image"),
-            "{folder}/train/ant/1.png cannot be read as an image: Pillow knows no such format",
+            "{folder}/train/ant/1.png cannot be read as an image: it is none of PNG, JPEG, ",
         ),
         (
             lambda folder: os.truncate(folder / "test/ant/1.png", 900),
