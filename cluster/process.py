@@ -81,9 +81,11 @@ def train(task, watcher):
         if not is_locked(folder):
             status, words = call(task, watcher)
             last = words.splitlines()[-1] if words else ""
-            if not (folder / "run.json").exists() and not (status == 2 and IN_TRAINING in last):
+            if (folder / "run.json").exists():
+                break
+            if not (status == 2 and IN_TRAINING in last):
                 return failure(task, status, words)
-        elif watcher.wait():
+        if watcher.wait():
             return DiedError(f"{task.folder} was ended with the command")
     return None
 

@@ -13,8 +13,10 @@ is learnt is cross-validated there. Gains over the single run have a 95% interva
 paired proportions) and the p of McNemar's test, adjusted by Holm for the number of rows. The batch-normalisation
 statistics of averages are taken anew, from training images augmented as in training, as the snapshots' own were.
 
-The single run comes first; --engine and its like say where it is trained, as for cluster/train_all.py. The cycles are
-trained here. Any setting of the training script may be given too (see its --help), except SCHEDULE, WARMUP, SELECT and TEST_FLIP.
+The single run comes first; --engine, --address and --parallel say where it is trained, as for cluster/train_all.py.
+The cycles are trained here.
+
+Any setting of the training script may be given too (see its --help), except SCHEDULE, WARMUP, SELECT and TEST_FLIP.
 Writes to runs/NAME/ what every run leaves, cycle-1.h5, ..., swa-2.h5, ..., ema.h5, ensemble.json and ensemble.png;
 and to runs/NAME-single/ the single run. An interrupted run goes on from its last finished epoch when the same
 command is given again.
@@ -68,8 +70,8 @@ FIXED_SETTINGS = {"SCHEDULE": "cosine", "WARMUP": 0, "SELECT": "last", "TEST_FLI
 
 # Command line
 def read_own_settings(arguments):
-    """Return the settings above by name, the texts of those given as `--name value`, the options of where the single run
-    is trained, and the arguments for neither."""
+    """Return the settings above by name, the texts of those given as `--name value`, the options that say where the
+    single run is trained, and the arguments for neither."""
     section = Path(__file__).read_text(encoding="utf-8").split("\n# Settings\n")[1].split("\n\n")[0]
     comments = dict(re.findall(r"^([A-Z_]+) = .*?  # (.+)$", section, re.MULTILINE))
     parser = new_parser(__doc__)

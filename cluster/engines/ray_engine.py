@@ -1,6 +1,7 @@
 """Runs on the free CPUs or GPUs of a Ray cluster."""
 
 import os
+import socket
 import sys
 
 from cluster.process import Watcher, new_task, train
@@ -9,6 +10,7 @@ from ensemble.common.scripts import ROOT
 
 CPUS = 1  # of a run
 GPUS = 1  # of a run, where the cluster has any
+ANSWER = 10.0  # seconds in which the cluster must answer
 
 
 class RayEngine:
@@ -28,6 +30,8 @@ class RayEngine:
         if os.environ.get("RAY_AUTH_MODE") != "token":
             line = "without RAY_AUTH_MODE=token whoever reaches this Ray cluster's ports can run code on it"
             print(f"warning: {line} (see cluster/README.md)", file=sys.stderr)
+        if address:
+            check_answers(address)
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         own = {} if address else {"include_dashboard": False}
         try:
@@ -54,6 +58,17 @@ class RayEngine:
 
     def submit(self, run):
         return self.train.options(name=run.label).remote(new_task(run)).future()
+
+
+def check_answers(address):
+    """Refuse an address at which nothing answers: ray.init would try it for more than ten minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), ANSWER).close()
+    except (OSError, ValueError, OverflowError) as error:
+        refuse(
+            f"no Ray cluster answers at {address} ({error}); give --address HOST:PORT as `ray start --head` shows it"
+        )
 
 
 def train_on_node(task):
