@@ -1,4 +1,4 @@
-"""cluster/: many runs by one command, on this machine; mostly of a script that only counts, but leaves what others do."""
+"""cluster/: many runs by one command, on this machine; mostly of a script that counts, and leaves what others do."""
 
 import csv
 import json
