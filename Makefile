@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: setup demo backends test lint
+.PHONY: setup demo backends test cluster-test lint
 .DELETE_ON_ERROR:
 
 # TensorFlow's extra and-cuda is CUDA and cuDNN, which nothing but an NVIDIA GPU has a use for
@@ -53,6 +53,12 @@ on_backend = $(call once,$(1),../../4.ResNet/resnet.py --epochs 5 --depth 8 --ba
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# A Ray cluster on this machine, one of its nodes killed in mid-run; Ray is a download of 79 MB
+cluster-test: .venv/installed-dev
+	@echo "Installing Ray into .venv ..."
+	@$(PIP_INSTALL) -r requirements-cluster.txt
+	$(BIN)/python -m pytest tests/ray_cluster.py
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check

@@ -17,10 +17,12 @@ refused before any training. A run that fails is named, and the others go on; th
 On several machines runs/, the images and the repository must be on storage that all share, under the same paths.
 """
 
+import multiprocessing
 import os
 import shlex
 import signal
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
@@ -54,7 +56,9 @@ def main():
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     print("Loading Keras and the settings ...", flush=True)
-    runs = read_members(options.members)
+    alone = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN))
+    with alone:  # in a process of its own, with which the memory that Keras takes ends
+        runs = alone.submit(read_members, options.members).result()
     with open_engine(options) as engine:
         results = {run.folder: result for run, result in train_all(runs, engine)}
     print_table(runs, results)
