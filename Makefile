@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: setup demo backends test machines-test faults lint
+.PHONY: setup demo backends test machines-test cluster-test faults lint
 .DELETE_ON_ERROR:
 
 # TensorFlow's extra and-cuda is CUDA and cuDNN, which nothing but an NVIDIA GPU has a use for
@@ -57,6 +57,12 @@ test: .venv/installed-dev
 # What of one run on two processes takes too long for `make test`: every schedule, either process killed
 machines-test: .venv/installed-dev
 	MACHINES_TEST=yes $(BIN)/python -m pytest tests/test_machines.py
+
+# A Ray cluster on this machine, one of its nodes killed in mid-run; Ray is a download of 79 MB
+cluster-test: .venv/installed-dev
+	@echo "Installing Ray into .venv ..."
+	@$(PIP_INSTALL) -r requirements-cluster.txt
+	$(BIN)/python -m pytest tests/ray_cluster.py
 
 # Every case of tests/faults/, not only the quick ones that are in the suite; the table goes to its README.md
 faults: .venv/installed-dev

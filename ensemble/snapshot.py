@@ -13,6 +13,9 @@ is learnt is cross-validated there. Gains over the single run have a 95% interva
 paired proportions) and the p of McNemar's test, adjusted by Holm for the number of rows. The batch-normalisation
 statistics of averages are taken anew, from training images augmented as in training, as the snapshots' own were.
 
+The single run comes first; --engine, --address and --parallel say where it is trained, as for cluster/train_all.py.
+The cycles are trained here.
+
 Any setting of the training script may be given too (see its --help), except SCHEDULE, WARMUP, SELECT and TEST_FLIP.
 Writes to runs/NAME/ what every run leaves, cycle-1.h5, ..., swa-2.h5, ..., ema.h5, ensemble.json and ensemble.png;
 and to runs/NAME-single/ the single run. An interrupted run goes on from its last finished epoch when the same
@@ -22,6 +25,7 @@ command is given again.
 import json
 import logging
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -29,6 +33,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
+from cluster.drive import train_all
+from cluster.engines import add_engine_options, open_engine
+from cluster.runs import Run
 from ensemble.combining.methods import refuse_small_classes
 from ensemble.common.command import new_parser, printable, refuse, refusing, run_command
 from ensemble.common.history import read_history
@@ -63,15 +70,17 @@ FIXED_SETTINGS = {"SCHEDULE": "cosine", "WARMUP": 0, "SELECT": "last", "TEST_FLI
 
 # Command line
 def read_own_settings(arguments):
-    """Return the settings above by name, the texts of those given as `--name value`, and the arguments not for them."""
+    """Return the settings above by name, the texts of those given as `--name value`, the options that say where the
+    single run is trained, and the arguments for neither."""
     section = Path(__file__).read_text(encoding="utf-8").split("\n# Settings\n")[1].split("\n\n")[0]
     comments = dict(re.findall(r"^([A-Z_]+) = .*?  # (.+)$", section, re.MULTILINE))
     parser = new_parser(__doc__)
     for name, comment in comments.items():
         option = "--" + name.lower().replace("_", "-")
         parser.add_argument(option, dest=name, metavar="", help=f"{comment} (now {globals()[name]!r})")
-    given, rest = parser.parse_known_args(arguments)
-    given = {name: text for name, text in vars(given).items() if text is not None}
+    add_engine_options(parser)
+    options, rest = parser.parse_known_args(arguments)
+    given = {name: text for name in comments if (text := vars(options)[name]) is not None}
     own = {name: given.get(name, globals()[name]) for name in comments}
     for name, (least, most) in LIMITS.items():
         try:
@@ -80,7 +89,7 @@ def read_own_settings(arguments):
             refuse(f"{name} = {own[name]!r} is not of the kind {type(globals()[name]).__name__}: {comments[name]}")
         if not least <= own[name] <= most:
             refuse(f"{name} = {own[name]} is not from {least} to {most}")
-    return own, given, rest
+    return own, given, options, rest
 
 
 def find_script(architecture):
@@ -152,15 +161,6 @@ def is_finished(folder, settings):
     return True
 
 
-def train_unless_finished(script, settings, folder, **options):
-    """Train by the script's train(), which has these options, unless the run is finished."""
-    if is_finished(folder, settings):
-        print(f"{folder} is finished and taken as it is")
-        return
-    with script.refusing():
-        script.train(settings, folder, **options)
-
-
 def train_cycles(script, settings, folder, data):
     """Train the snapshots, unless they are, and write the averages that are not there yet."""
 
@@ -168,7 +168,11 @@ def train_cycles(script, settings, folder, data):
         return cyclic_rate(epoch, script.EPOCHS // script.CYCLES, script.LEARNING_RATE)
 
     callbacks = [snapshots_of(script, data, folder)]
-    train_unless_finished(script, settings, folder, data=data, rates=rates, callbacks=callbacks)
+    if is_finished(folder, settings):
+        print(f"{folder} is finished and taken as it is")
+    else:
+        with script.refusing():
+            script.train(settings, folder, data=data, rates=rates, callbacks=callbacks)
     for count in range(2, script.CYCLES + 1):
         path = folder / f"swa-{count}.h5"
         if not path.exists():
@@ -183,6 +187,25 @@ def train_cycles(script, settings, folder, data):
             means = [np.mean(arrays, axis=0, dtype=np.float64) for arrays in zip(*snapshots, strict=True)]
             save_average(script, data, means, path)
     script.keras.backend.clear_session()
+
+
+def single_run(path, folder, settings, arguments):
+    """Return the single run that goes with the snapshots in a folder, of the script at a path with these settings, of
+    which the arguments are those that the command line has for the script."""
+    name = f"{folder.name}-single"
+    own = FIXED_SETTINGS | {name: settings[name] for name in ("EPOCHS", "LEARNING_RATE")} | {"RUN": name}
+    more = [f"--{setting.lower().replace('_', '-')}={value}" for setting, value in own.items()]
+    its_settings = json.loads(json.dumps(settings | own))
+    return Run(path, folder.with_name(name), [*arguments, *more], its_settings)
+
+
+def train_single(single, options):
+    """Train the single run, unless it is finished, where the options say."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with open_engine(options) as engine:
+        for _, result in train_all([single], engine):
+            if isinstance(result, Exception):
+                refuse(result)
 
 
 # Comparison
@@ -220,7 +243,7 @@ def compare_all(script, steps, folder, single):
 
 
 def main():
-    own, given, rest = read_own_settings(sys.argv[1:])
+    own, given, options, rest = read_own_settings(sys.argv[1:])
     path = find_script(own["ARCHITECTURE"])
     print("Loading Keras and the images ...", flush=True)
     script = open_script(path)
@@ -229,19 +252,15 @@ def main():
     settings, folder = set_up(script, own, rest)
     folder = folder if own["RUN"] else own_folder(folder, given)
     data = load_data(script)
+    single = single_run(path, folder, settings, rest)
     settings |= {name: own[name] for name in ("CYCLES", "EMA_DECAY", "BN_IMAGES")}
-    alone = open_script(path)  # afresh: the other one gets another learning rate and checkpoint
-    single = folder.with_name(f"{folder.name}-single")
-    settings_alone, _ = set_up(alone, own | {"RUN": single.name}, rest)
-    for place, its_settings in ((folder, settings), (single, settings_alone)):
-        is_finished(place, its_settings)  # refuses other settings before any training
+    is_finished(folder, settings)  # refuses other settings before any training
 
+    train_single(single, options)
     train_cycles(script, settings, folder, data)
-    train_unless_finished(alone, settings_alone, single)
-    alone.keras.backend.clear_session()
-    check_alike(folder, single)
+    check_alike(folder, single.folder)
     steps = script.EPOCHS * (len(data["train"][1]) // script.BATCH_SIZE)
-    compare_all(script, steps, folder, single)
+    compare_all(script, steps, folder, single.folder)
 
 
 if __name__ == "__main__":

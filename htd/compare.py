@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
+from cluster.engines import open_engine
 from ensemble.combining.predictions import PARTS
 from ensemble.common.command import run_command
 from ensemble.common.history import read_history
@@ -148,7 +149,7 @@ def main():
     script = read_script(options.script)
     variants = {name: [f"--schedule={name}"] for name in options.schedules.split(",")}
     runs = plan(script, arguments, variants, options.seeds)
-    records = train_all(script, runs, options.parallel)
+    records = train_all(runs, open_engine(options))
 
     by_schedule = {
         name: [record for run, record in zip(runs, records, strict=True) if run.variant == name] for name in variants

@@ -19,6 +19,7 @@ from matplotlib.patches import Rectangle
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
+from cluster.engines import open_engine
 from ensemble.common.command import run_command
 from htd.runs import command_parser, describe, plan, plus_minus, read_script, summary, train_all, write_result
 
@@ -95,7 +96,7 @@ def main():
         for upper in options.tanh_to
     }
     runs = plan(script, arguments, variants, options.seeds)
-    records = train_all(script, runs, options.parallel)
+    records = train_all(runs, open_engine(options))
 
     cells, own = [], {}
     for run, record in zip(runs, records, strict=True):

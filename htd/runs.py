@@ -1,61 +1,54 @@
-"""The training runs that are compared: planned, trained or resumed, read, and put on record.
+"""The training runs that are compared: planned, trained by cluster/, read, and put on record.
 
 Shared by compare.py, grid.py and curves.py. A run is the training script itself, in a process of its own: it resumes as
 the script resumes, is refused what the script refuses, and when finished it is not trained again.
 """
 
-import argparse
 import datetime
 import hashlib
 import json
-import os
 import re
 import shlex
-import shutil
 import signal
-import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
+from cluster import drive
+from cluster.engines import add_engine_options, whole_number
+from cluster.runs import Run
 from ensemble.combining.metrics import merit
 from ensemble.combining.predictions import PARTS
-from ensemble.common.command import new_parser, refuse
+from ensemble.common.command import RefusedError, new_parser, refuse
 from ensemble.common.files import put_in_folder, remove_leftovers, unfinished
-from ensemble.common.records import check_alike, git_commit, refuse_changes, remove_backup
+from ensemble.common.records import check_alike, git_commit
 from ensemble.common.schemas import ComparedRun, read_json
 from ensemble.common.scripts import ROOT, import_script
 
 
 @dataclass
-class Run:
-    """A training run. variant: what it is a run of; folder: runs/NAME; arguments: those of the script's command;
-    settings: all of the script's, by name, as run.json has them."""
+class SeededRun(Run):
+    """A run of a comparison. variant: what it is a run of."""
 
     variant: str
     seed: int
-    folder: Path
-    arguments: list
-    settings: dict
+
+    @property
+    def label(self):
+        return f"{self.variant}, seed {self.seed}"
 
 
 # Command line
 def command_parser(description, script, seeds, parallel):
     """Return a parser of the arguments that both commands take, with these defaults; its errors are one line."""
-
-    def count(text):
-        if not text.isdecimal() or int(text) < 1:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
-        return int(text)
-
     parser = new_parser(description)
     parser.add_argument("--script", default=script, help="the training script (default: %(default)s)")
-    parser.add_argument("--seeds", type=count, default=seeds, help="runs of each, seeds 0, 1, ... (now %(default)s)")
-    parser.add_argument("--parallel", type=count, default=parallel, help="runs side by side (now %(default)s)")
+    text = "runs of each, seeds 0, 1, ... (now %(default)s)"
+    parser.add_argument("--seeds", type=whole_number, default=seeds, help=text)
+    add_engine_options(parser, parallel)
     return parser
 
 
@@ -106,102 +99,37 @@ def plan(script, arguments, variants, seeds):
             name = f"{folder.name}-{variant}-{seed}"
             command = [*arguments, *own, f"--seed={seed}", f"--run={name}"]
             settings, _ = settings_of(script, command)
-            runs.append(Run(variant, seed, folder.with_name(name), command, json.loads(json.dumps(settings))))
+            settings = json.loads(json.dumps(settings))
+            runs.append(SeededRun(Path(script.__file__), folder.with_name(name), command, settings, variant, seed))
     return runs
 
 
 # Training
-def read_result(run):
-    """Return a run's run.json, or None if it is not finished; refuse one that had other settings."""
-    file = run.folder / "run.json"
-    if not file.exists():
-        return None
-    record = read_json(file, ComparedRun, f"move {run.folder} away, and the run is trained again")
-    refuse_changes(run.folder, record["settings"], run.settings)
-    remove_backup(run.folder)
-    return record
+def train_all(runs, engine):
+    """Train those of the runs that are not finished; return every run's run.json, in order.
 
-
-def epochs_done(run):
-    file = run.folder / "history.csv"
-    return len(file.read_text(encoding="utf-8").splitlines()) - 1 if file.is_file() else 0
-
-
-def start(script, run):
-    """Start or resume a run. Its outputs are pipes, so that it ends at its next word if this program is killed."""
-    command = [sys.executable, os.path.relpath(script.__file__), *run.arguments]
-    environment = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", **os.environ}  # so that runs can share a GPU
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
-    os.set_blocking(process.stdout.fileno(), False)
-    os.set_blocking(process.stderr.fileno(), False)
-    return process
-
-
-def fail_as(run, process, errors):
-    """Exit with the script's own line if it refused, or else with what it said and how it ended."""
-    lines = errors.decode(errors="replace").strip().splitlines()
-    if process.returncode == 2 and lines:
-        print(lines[-1], file=sys.stderr)
-        sys.exit(2)
-    print(*lines, sep="\n", file=sys.stderr)
-    refuse(
-        f"{run.folder} ended with status {process.returncode}; the same command goes on from its last finished epoch"
-    )
-
-
-def train_all(script, runs, parallel):
-    """Train those of the runs that are not finished, `parallel` at a time; return every run's run.json, in order.
-
-    Whatever ends it early also ends the runs, which the same command resumes.
+    Whatever ends it early also ends the runs, which the same command resumes. Refuse to go on when a run did not
+    finish, or had other images or another precision than the first.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    width = shutil.get_terminal_size().columns - 1
     records = {}  # by folder
-
-    def take(run, record):
-        records[run.folder] = record
-        check_alike(next(iter(records)), run.folder)
-
-    for run in runs:
-        if record := read_result(run):
-            take(run, record)
-    waiting = [run for run in runs if run.folder not in records]
-    print(f"{len(runs)} runs of {script.__name__}, of which {len(records)} are finished", flush=True)
-    running, shown = [], ""  # running: [run, process, what it wrote on stderr, whether it has its images]
-    try:
-        while waiting or running:
-            # one after the other: Keras unpacks a data set each time that it is loaded
-            while waiting and len(running) < parallel and all(entry[3] for entry in running):
-                running.append([waiting[0], start(script, waiting.pop(0)), b"", False])
-            time.sleep(0.2)
-            for entry in list(running):
-                run, process, *_ = entry
-                ended = process.poll() is not None
-                entry[3] |= bool(process.stdout.read())  # its first words come later than its images
-                entry[2] += process.stderr.read() or b""
-                if ended:
-                    running.remove(entry)
-                    print(f"\r{'':{width}}\r", end="", flush=True)
-                    if process.returncode:
-                        fail_as(run, process, entry[2])
-                    record = read_result(run)
-                    take(run, record)
-                    scored = f"validation accuracy {record['validation']['accuracy']:.2%}"
-                    print(f"{run.folder}: {scored}, {record['seconds'] / 60:.1f} minutes", flush=True)
-            states = [
-                f"{run.variant}, seed {run.seed}: {epochs_done(run)} epochs of {run.settings['EPOCHS']}"
-                for run, *_ in running
-            ]
-            state = f"{'; '.join(states)}; {len(waiting)} runs wait"
-            if running and state != shown:
-                print(f"\r{state:{width}.{width}}", end="", flush=True)
-                shown = state
-    finally:
-        for _, process, *_ in running:
-            process.terminate()
-        for _, process, *_ in running:
-            process.wait()
+    with engine:
+        for run, result in drive.train_all(runs, engine):
+            if isinstance(result, Exception):
+                fail_as(result)
+            mend = f"move {run.folder} away, and the run is trained again"
+            records[run.folder] = read_json(run.folder / "run.json", ComparedRun, mend)
+            check_alike(next(iter(records)), run.folder)
     return [records[run.folder] for run in runs]
+
+
+def fail_as(error):
+    """Exit with the script's own line if it refused, or else with what it said and how it ended."""
+    if isinstance(error, RefusedError):
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    print(error.words, file=sys.stderr)
+    refuse(f"{error}; the same command goes on from its last finished epoch")
 
 
 # Figures

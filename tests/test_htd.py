@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from conftest import ROOT, load_script, run_script
 from matplotlib.image import imread
 from scipy.stats import ttest_rel
 
+from cluster.engines.here import Here
+from cluster.runs import read_result
 from ensemble.common.command import RefusedError
 from htd import runs
 
@@ -148,7 +151,7 @@ def planned(compared):
     found = runs.plan(script, arguments, {name: [f"--schedule={name}"] for name in ("tanh", "plateau")}, 2)
     for each in found:
         each.folder = folder / each.folder
-    return script, found, [runs.read_result(each) for each in found]
+    return script, found, [read_result(each) for each in found]
 
 
 def test_the_picture_of_learning_rates_shows_those_of_the_runs(planned, compared):
@@ -275,14 +278,14 @@ def test_what_the_script_refuses_is_refused_once_before_any_training(planned, ca
 
 
 def test_a_finished_run_with_other_settings_or_images_is_refused(planned, capsys, tmp_path, monkeypatch):
-    script, found, _ = planned
+    _, found, _ = planned
     monkeypatch.setattr(runs.signal, "signal", lambda *_: None)
     copies = []
     for each in found[:2]:
         shutil.copytree(each.folder, tmp_path / each.folder.name)
-        copies.append(runs.Run(each.variant, each.seed, tmp_path / each.folder.name, [], dict(each.settings)))
+        copies.append(replace(each, folder=tmp_path / each.folder.name, settings=dict(each.settings)))
     (copies[0].folder / "backup.npz").touch()  # of a kill right after its record
-    assert len(runs.train_all(script, copies, 1)) == 2  # all finished
+    assert len(runs.train_all(copies, Here(1))) == 2  # all finished
     assert not (copies[0].folder / "backup.npz").exists()
     capsys.readouterr()
     file = copies[1].folder / "run.json"
@@ -290,19 +293,19 @@ def test_a_finished_run_with_other_settings_or_images_is_refused(planned, capsys
     record = json.loads(kept)
     for field, value in (("split", "0" * 16), ("precision", "mixed_float16"), ("parameters", 1)):
         file.write_text(json.dumps(record | {field: value}))
-        line = refusal(capsys, runs.train_all, script, copies, 1)
+        line = refusal(capsys, runs.train_all, copies, Here(1))
         assert f"{copies[0].folder} and {copies[1].folder} differ in their" in line
         assert f"({record[field]}, {value}): move one away" in line
     file.write_text(json.dumps(record | {"script_sha256": "0" * 64}))
-    assert len(runs.train_all(script, copies, 1)) == 2
+    assert len(runs.train_all(copies, Here(1))) == 2
     warning = capsys.readouterr().err
     assert warning.startswith("warning: the script was edited between") and str(copies[1].folder) in warning
     copies[1].settings["EPOCHS"] = 3
-    line = refusal(capsys, runs.read_result, copies[1])
+    line = refusal(capsys, read_result, copies[1])
     assert "is finished, but EPOCHS was 2, is 3. Undo that, or give another --run NAME" in line
     file.write_text(kept[:100])
     with pytest.raises(RefusedError, match=r"run\.json is damaged: .*; move .* away, and the run is trained again"):
-        runs.read_result(copies[1])
+        read_result(copies[1])
 
 
 STAND_IN = """

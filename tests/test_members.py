@@ -236,7 +236,7 @@ def test_a_form_is_part_of_the_result(models, tmp_path, capsys):
     with pytest.raises(SystemExit):
         result_folder("s.py", same, folder, {})
     assert str(folder) in capsys.readouterr().err
-    with pytest.raises(RefusedError, match="this result is in .*result-2"):  # another command made it meanwhile
+    with pytest.raises(RefusedError, match=r"this result is in .*result-2"):  # another command made it meanwhile
         write_result(folder, "s.py", same, [{}, {}], {}, lambda folder: None)
     assert json.loads((folder / "ensemble.json").read_text())["members"] == rows
 

@@ -73,7 +73,7 @@ def test_python_that_is_taken(make, pip_log, minor):
 
 
 @pytest.mark.parametrize("minor", [10, 14])
-@pytest.mark.parametrize("target", ["setup", "demo", "test", "lint"])
+@pytest.mark.parametrize("target", ["setup", "demo", "test", "cluster-test", "lint"])
 def test_python_that_is_refused(make, tmp_path, minor, target):
     done = make(target, minor=minor)
     assert done.returncode == 2 and done.stdout == ""
@@ -112,7 +112,7 @@ def test_plain_tensorflow_where_nvidia_smi_finds_no_gpu(make, pip_log, tmp_path)
 
 def test_each_is_installed_once_and_what_only_tests_need_only_for_them(make, pip_log):
     assert "requirements-dev.txt" not in make("--dry-run", "demo").stdout
-    for target in ("test", "lint"):
+    for target in ("test", "cluster-test", "lint"):
         assert make("--dry-run", target).stdout.count(f"/pip {DEV}\n") == 1
     for target in ("setup", "setup", ".venv/installed-dev", ".venv/installed-dev", "setup"):
         assert make(target).returncode == 0

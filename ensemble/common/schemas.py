@@ -87,6 +87,15 @@ class Score(Accuracy):
     loss: Amount
 
 
+class FinishedRun(Struct):
+    """run.json, for cluster/."""
+
+    script: Name
+    settings: dict[str, Setting]
+    validation: Accuracy
+    seconds: Amount
+
+
 class ComparedRun(ReportedRun, kw_only=True):
     """run.json, for htd/."""
 
