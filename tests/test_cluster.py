@@ -27,7 +27,13 @@ STAND_IN = """
 import argparse, fcntl, json, os, signal, sys, time
 from pathlib import Path
 
+DATA = "none"
 EPOCHS = 3
+BATCH_SIZE = 32
+SCHEDULE = "step"
+LEARNING_RATE = 0.1
+SEED = 0
+RUN = ""
 
 class InputError(Exception):
     pass
