@@ -20,7 +20,7 @@ from conftest import ROOT, run_script, write_small_script
 from test_cluster import COMMAND, STAND_IN, starts
 
 NETWORKS = ("a", "b", "c")
-SETTINGS = "--data digits --epochs 12 --batch-size 32 --precision float32"
+SETTINGS = "--data digits --epochs 6 --batch-size 32 --precision float32"
 
 
 @pytest.fixture

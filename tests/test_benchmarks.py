@@ -140,6 +140,13 @@ def test_the_images_stay_in_memory_once_and_with_tf_data_twice(run):
     assert 1 < ours < 2 < tf_data < 3.6 and ours <= ours_peak + 0.02 and tf_data <= tf_data_peak + 0.02
 
 
+def test_a_made_up_cluster_ends_all_runs_and_says_what_the_driver_took(run):
+    printed = run("benchmarks/many_runs.py", "--runs", 12, "--gpus", 12).stdout
+    finished = int(re.search(r"; 12 runs, 12 at once, (\d+) finished", printed)[1])
+    assert len(re.findall(r"^runs/run-\d+ +made_up +5 +\d", printed, re.MULTILINE)) == finished > 8
+    assert float(re.search(r"its memory (\d+) MB", printed)[1]) > 20
+
+
 @pytest.mark.parametrize("kind", [input_pipeline.TF_DATA, input_pipeline.DIRECT, input_pipeline.FED])
 @pytest.mark.parametrize("fill", ["constant", "reflect"])
 def test_all_pipelines_flip_and_shift_alike(monkeypatch, kind, fill):

@@ -39,7 +39,9 @@ def test_a_readme_has_its_picture_and_results_and_files_that_exist(folder):
         assert (ROOT / folder / link).exists(), link
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "results/README.md", "ensemble/README.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "results/README.md", "ensemble/README.md", "cluster/README.md"]
+)
 def test_what_the_other_pages_link_to_exists(page):
     links = re.findall(r"\]\((?!http|#)([^)]+?)(?:#[^)]*)?\)", (ROOT / page).read_text())
     assert links
