@@ -70,7 +70,7 @@ CASES = [
         VOTE,
         "v/ensemble.json",
         two_votes,
-        (*VOTE, "runs/c/model.h5"),
+        (*VOTE[:3], "runs/c/model.h5", *VOTE[3:]),
         slow=DRAWING,
     ),
     case(
