@@ -54,12 +54,12 @@ def main():
     parser.add_argument("members", metavar="members.csv", help="the table of runs")
     add_engine_options(parser)
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     print("Loading Keras and the settings ...", flush=True)
     alone = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN))
     with alone:  # in a process of its own, with which the memory that Keras takes ends
         runs = alone.submit(read_members, options.members).result()
     with open_engine(options) as engine:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # now, since Ray sets one of its own
         results = {run.folder: result for run, result in train_all(runs, engine)}
     print_table(runs, results)
     finished = [run.folder / "model.h5" for run in runs if not isinstance(results[run.folder], Exception)]

@@ -201,8 +201,8 @@ def single_run(path, folder, settings, arguments):
 
 def train_single(single, options):
     """Train the single run, unless it is finished, where the options say."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with open_engine(options) as engine:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         for _, result in train_all([single], engine):
             if isinstance(result, Exception):
                 refuse(result)

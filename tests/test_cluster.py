@@ -13,7 +13,7 @@ from conftest import ROOT
 from test_htd import processes_with
 
 from cluster import drive, process
-from cluster.engines import open_engine
+from cluster.engines import open_engine, slurm
 from cluster.engines.here import Here
 from cluster.plan import read_members
 from cluster.process import DiedError, Watcher, new_task, train
@@ -261,6 +261,45 @@ def test_a_run_dies_with_a_parent_that_is_killed_though_it_writes_nothing(stand_
     while processes_with(f"{stand_in.name} --run=a"):
         assert time.monotonic() < until
         time.sleep(0.02)
+
+
+# SLURM
+SBATCH = """#!/bin/sh
+# Runs the tasks of an array one after the other, in the background; the fourth is lost on the way
+echo "$*" >> sbatch.log
+for last; do :; done
+(
+    for number in 0 1 2 3; do
+        export SLURM_ARRAY_TASK_ID=$number
+        case "$*" in *--array=0-3*) [ $number = 3 ] && exit ;; *--array=0-0*) [ $number = 1 ] && exit ;; esac
+        sh -c "$last"
+    done
+) > tasks.log 2>&1 &
+echo "7;a-cluster"
+"""
+
+
+def test_slurm_takes_one_array_and_what_died_goes_into_another(members, tmp_path, monkeypatch, capsys):
+    commands = tmp_path / "commands"
+    commands.mkdir()
+    for name, text in (("sbatch", SBATCH), ("squeue", "#!/bin/sh\n"), ("scancel", "#!/bin/sh\necho $* > cancelled\n")):
+        (commands / name).write_text(text)
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
+    monkeypatch.setattr(slurm, "LOOK", 0.2)
+    monkeypatch.setattr(slurm, "GRACE", 15)
+    runs = read_members(members("--seed=1", "--way=kill-once", "--way=refuse", "--seed=2"))
+    with open_engine(options(engine="slurm", parallel=2)) as engine:
+        results = {run.label: result for run, result in drive.train_all(runs, engine)}
+    assert all(results[run]["settings"]["EPOCHS"] == 3 for run in "abd")
+    assert isinstance(results["c"], RefusedError) and str(results["c"]) == "stand_in.py: the loss is nan"
+    assert [starts(tmp_path, run) for run in "abcd"] == [1, 2, 1, 1]
+    printed = capsys.readouterr().out
+    assert "runs/b was ended by SIGKILL; it goes on from epoch 2" in printed
+    assert "task 3 of SLURM's job 7 ended without a word; it goes on from epoch 1" in printed
+    first, *others = (tmp_path / "sbatch.log").read_text().splitlines()
+    assert "--requeue" in first and "--array=0-3%2" in first and len(others) == 2
+    assert not list((tmp_path / "runs").glob("slurm-*")) and not (tmp_path / "cancelled").exists()
 
 
 # Refusals
