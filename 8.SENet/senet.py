@@ -405,7 +405,7 @@ class Batches(keras.utils.PyDataset):
 
     def begin_epoch(self, epoch):
         self.epoch = epoch
-        self.order = np.random.default_rng((SEED, epoch, len(self))).permutation(len(self.x))  # the steps are below it
+        self.order = np.random.default_rng((SEED, epoch, len(self))).permutation(len(self.x))  # no step has that number
 
     def __getitem__(self, step):
         chosen = self.order[step * BATCH_SIZE : (step + 1) * BATCH_SIZE]
@@ -465,7 +465,8 @@ def processes():
         ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
     ):
         if names[0] in os.environ:
-            count, number = (os.environ.get(name, "0") for name in names)
+            count = os.environ[names[0]]
+            number = os.environ.get(names[1], "0" if count == "1" else "")
             if not (count.isdecimal() and number.isdecimal() and int(number) < int(count)):
                 raise InputError(f"{names[1]} = {number!r} is no number below {names[0]} = {count!r}; give both")
             return int(count), int(number)
@@ -734,11 +735,13 @@ def begun(folder, settings, data):
             yield describe_run(settings), scope, devices
         except BaseException as error:
             if count > 1:  # in the end JAX would wait for the others, and they for this process
+                lost = not isinstance(error, InputError) and re.search("Gloo|NCCL", str(error))  # by which JAX sends
+                mendable = lost or isinstance(error, InputError | OSError | MemoryError | SystemExit)
+                atexit.register(os._exit, 130 if isinstance(error, KeyboardInterrupt) else 2 if mendable else 1)
                 sys.stdout.flush()
-                atexit.register(os._exit, 130 if isinstance(error, KeyboardInterrupt) else 2)
-            if re.search("Gloo|NCCL", str(error)):  # which JAX sends by
-                mend = "the same command goes on from the last finished epoch"
-                raise InputError(f"another process of this run is lost; {mend}") from None
+                if lost:
+                    mend = "the same command goes on from the last finished epoch"
+                    raise InputError(f"another process of this run is lost; {mend}") from None
             raise
 
 
@@ -767,11 +770,12 @@ def fit(model, batches, x, labels, devices, epochs, checkpoint, callbacks=()):
     callbacks = [*callbacks, checkpoint]
     if BACKEND == "tensorflow":
         callbacks.append(keras.callbacks.TensorBoard(checkpoint.folder / "tensorboard", write_graph=False))
-    n = len(x)  # JAX needs as many images on each device: at the end come some with a weight of 0,
-    filled = n + -n % devices  # and since Keras divides the loss by the number of all,
-    count, number = processes()
+    # JAX needs as many images on each device: of 287 on two, one comes once more with a weight of 0; and since Keras
+    # divides the loss by the number of all, 288, the others weigh 288/287
+    n, (count, number) = len(x), processes()
+    filled = n + -n % devices
     mine = np.arange(number, filled, count)
-    weights = np.where(mine < n, filled / n, 0)  # the others weigh a little more
+    weights = np.where(mine < n, filled / n, 0)
     model.fit(
         batches,
         epochs=epochs,

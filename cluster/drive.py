@@ -1,16 +1,18 @@
 """Runs taken to an engine: how far they are, and what comes of each."""
 
 import shutil
+import sys
 import time
 from collections import Counter, deque
 from concurrent.futures import FIRST_COMPLETED, wait
 
 from cluster.process import DiedError
 from cluster.runs import epochs_done, read_result
-from ensemble.common.command import refuse
+from ensemble.common.command import RefusedError, short
 
 LOOK = 1.0  # seconds from one look at how far the runs are to the next
 STARTS = 3  # of a run that dies again and again before it has finished another epoch, where an engine retries
+LOOKED_AT = 20  # runs, for the line that says how far they are
 DELAY = 60.0  # seconds that a record may take to come here through shared storage
 
 
@@ -37,7 +39,7 @@ def train_all(runs, engine):
             try:
                 error = future.result()
             except Exception as fault:  # the engine's own
-                error = DiedError(f"{run.folder} was lost: {' '.join(str(fault).split())}")
+                error = DiedError(f"{run.folder} was lost: {short(fault)}")
             line.clear()
             if error is None:
                 yield run, finished(run)
@@ -54,19 +56,26 @@ def train_all(runs, engine):
 
 
 def finished(run):
-    """Return the run.json of a run that has just finished, perhaps on another machine; print its score."""
+    """Return the run.json of a run that has just finished, perhaps on another machine, and print its score.
+
+    Return a RefusedError if it does not come, or is that of other settings: another command may have trained the run.
+    """
     until = time.monotonic() + DELAY
-    while not (record := read_result(run)):
-        if time.monotonic() > until:
-            refuse(f"{run.folder} is finished, but has no run.json here: is runs/ on storage that all machines share?")
-        time.sleep(LOOK)
+    try:
+        while not (record := read_result(run)):
+            if time.monotonic() > until:
+                mend = "is runs/ on storage that all machines share?"
+                return RefusedError(f"{run.folder} is finished, but has no run.json here: {mend}")
+            time.sleep(LOOK)
+    except RefusedError as error:
+        return error
     scored = f"validation accuracy {record['validation']['accuracy']:.2%}"
     print(f"{run.folder}: {scored}, {record['seconds'] / 60:.1f} minutes", flush=True)
     return record
 
 
 class StatusLine:
-    """The last line on the terminal, which says how far the runs are."""
+    """The last line on the terminal, if there is one, which says how far the runs are."""
 
     def __init__(self):
         self.width, self.shown = shutil.get_terminal_size().columns - 1, ""
@@ -77,13 +86,13 @@ class StatusLine:
             self.shown = ""
 
     def show(self, ended, count, runs):
-        """Say that so many of `count` runs have ended, and of those in training as many as there is room for."""
+        """Say that so many of `count` runs have ended, and how far the first of those in training are."""
+        if not sys.stdout.isatty():
+            return
         text = f"{ended} of {count} have ended"
-        for run in runs:
-            if len(text) >= self.width:
-                break
+        for run in runs[:LOOKED_AT]:
             if epochs := epochs_done(run):
-                text += f"; {run.label}: {epochs} epochs of {run.settings['EPOCHS']}"
+                text += f"; {run.label}: {epochs} epochs of {run.epochs}"
         if text != self.shown:
             print(f"\r{text:{self.width}.{self.width}}", end="", flush=True)
             self.shown = text

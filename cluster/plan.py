@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cluster.runs import Run
 from ensemble.common.command import RefusedError, refuse
-from htd.runs import read_script, settings_of
+from ensemble.common.scripts import read_script, settings_of
 
 COLUMNS = ["script", "run", "settings"]
 

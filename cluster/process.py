@@ -1,9 +1,10 @@
 """A training run in a process of its own, as every engine has it trained, on whatever machine.
 
-Imported on the nodes of a cluster: nothing here needs Keras or NumPy.
+Imported on the nodes of a cluster: nothing here needs Keras or its backend.
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from ensemble.common.command import RefusedError
 
 BOUND = Path(__file__).with_name("bound.py")
 IN_TRAINING = "is in training by another process"  # what a script says of a folder with a lock
+MAY_PASS = re.compile("the same command goes on|more memory than there is")  # and of a full disk or memory
 WAIT = 2.0  # seconds from one look at a lock to the next
 KEPT = 20  # of what a script writes on stderr, the last lines
 
@@ -62,7 +64,7 @@ class Watcher:
         """It has started, as this subprocess.Popen."""
 
     def wrote(self):
-        """It has written something on stdout."""
+        """It has written something on stdout, or ended."""
 
     def wait(self):
         """Another process trains the run: sleep until the next look; return whether to give up."""
@@ -92,8 +94,11 @@ def train(task, watcher):
 
 def failure(task, status, words):
     """Return why a run did not finish, from its status, as subprocess has it, and the end of its stderr."""
+    last = words.splitlines()[-1] if words else ""
+    if status == 2 and MAY_PASS.search(last):
+        return DiedError(last, words)
     if status == 2 and words:
-        return RefusedError(words.splitlines()[-1])
+        return RefusedError(last)
     if status == 0:
         return RefusedError(f"{task.command[0]} has ended and left no run.json in {task.folder}")
     how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
@@ -122,6 +127,7 @@ def call(task, watcher):
         finally:
             process.kill()
             process.wait()
+            watcher.wrote()
         errors.seek(0)
         lines = errors.read().decode(errors="replace").strip().splitlines()
     return status, "\n".join(lines[-KEPT:])

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ensemble.common.command import refuse
+from ensemble.common.command import RefusedError
 from ensemble.common.records import refuse_changes, remove_backup
 from ensemble.common.schemas import FinishedRun, read_json
 
@@ -25,6 +25,12 @@ class Run:
         """What the run is called while it trains."""
         return self.folder.name
 
+    @property
+    def epochs(self):
+        """Its epochs, of both phases of transfer/transfer.py, the second of which may lack."""
+        second = self.settings["EPOCHS"] if self.settings.get("UNFREEZE", 1) else 0
+        return self.settings.get("HEAD_EPOCHS", 0) + second
+
 
 def read_result(run):
     """Return a run's run.json, or None if it is not finished; refuse one of another script or other settings."""
@@ -34,15 +40,19 @@ def read_result(run):
     record = read_json(file, FinishedRun, f"move {run.folder} away, and the run is trained again")
     refuse_changes(run.folder, record["settings"], run.settings)
     if record["script"] != f"{run.script.parent.name}/{run.script.name}":
-        refuse(f"{run.folder} is finished, but by {record['script']}. Undo that, or give another --run NAME")
+        raise RefusedError(
+            f"{run.folder} is finished, but by {record['script']}. Undo that, or give another --run NAME"
+        )
     remove_backup(run.folder)
     return record
 
 
 def epochs_done(run):
     """Return the number of epochs that a run has finished."""
-    file = run.folder / "history.csv"
-    return len(file.read_text(encoding="utf-8").splitlines()) - 1 if file.is_file() else 0
+    try:
+        return len((run.folder / "history.csv").read_text(encoding="utf-8").splitlines()) - 1
+    except OSError:  # there is none, or another machine replaces it just now
+        return 0
 
 
 def is_locked(folder):

@@ -43,7 +43,8 @@ from ensemble.common.command import RefusedError, new_parser, run_command
 PORT = 29400  # of the first host, when the hosts are several
 GRACE = 3.0  # seconds for the others to end, each with its own words, after the first has ended with a fault
 SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=5")  # asks nothing; ends 15 s after a host is cut off
-# A shell becomes the command, and a second one kills it when stdin ends, which it does with this process or with ssh
+# A shell becomes the command and keeps its number, $$. A second shell kills that number when stdin ends, by Watched.end
+# or with this process or ssh. It reads it as 3, since a shell takes stdin away from what runs beside it
 UNTIL_STDIN_ENDS = 'exec 3<&0; (read _ <&3; kill -9 $$) > /dev/null 2>&1 & exec "$@" < /dev/null 3<&-'
 GOES_ON = "the same command goes on from the last finished epoch"
 # What the script, or JAX when it aborts, says of the loss of another process
@@ -85,7 +86,7 @@ class Watched:
         self.ended.put(self)
 
     def end(self):
-        """Kill it, if it is still there."""
+        """Close its stdin, upon which the second shell kills it, if it is still there."""
         if not self.process.stdin.closed:
             self.process.stdin.close()
 
@@ -115,7 +116,8 @@ def main():
     ended, running = queue.Queue(), []
     try:
         for number, host in enumerate(hosts):
-            variables = {
+            own = ("KERAS_", "JAX_", "XLA_")  # ssh takes none along
+            variables = {name: value for name, value in os.environ.items() if name.startswith(own)} | {
                 "KERAS_BACKEND": os.environ.get("KERAS_BACKEND", "jax"),
                 "KERAS_DISTRIBUTION_JOB_ADDRESSES": f"{hosts[0]}:{port}",
                 "KERAS_DISTRIBUTION_NUM_PROCESSES": len(hosts),

@@ -46,7 +46,7 @@ def print_table(runs, results):
             print(f"{line}not finished: {result}")
         else:
             accuracy, minutes = 100 * result["validation"]["accuracy"], result["seconds"] / 60
-            print(f"{line}{run.settings['EPOCHS']:6}{accuracy:15.2f}{minutes:9.1f}")
+            print(f"{line}{run.epochs:6}{accuracy:15.2f}{minutes:9.1f}")
 
 
 def main():

@@ -25,14 +25,13 @@ from cluster.engines import open_engine
 from ensemble.combining.predictions import PARTS
 from ensemble.common.command import run_command
 from ensemble.common.history import read_history
+from ensemble.common.scripts import read_script, settings_of
 from htd.runs import (
     command_parser,
     describe,
     paired_difference,
     plan,
     plus_minus,
-    read_script,
-    settings_of,
     step_rates,
     summary,
     train_all,

@@ -15,7 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the pac
 
 from ensemble.common.command import new_parser, run_command
 from ensemble.common.files import written_whole
-from htd.runs import read_script, settings_of, step_rates
+from ensemble.common.scripts import read_script, settings_of
+from htd.runs import step_rates
 
 LOWER = [(-2, 3), (-4, 3), (-6, 3), (-10, 3)]
 UPPER = [(-6, 1), (-6, 2), (-6, 3), (-6, 6)]

@@ -21,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the pac
 
 from cluster.engines import open_engine
 from ensemble.common.command import run_command
-from htd.runs import command_parser, describe, plan, plus_minus, read_script, summary, train_all, write_result
+from ensemble.common.scripts import read_script
+from htd.runs import command_parser, describe, plan, plus_minus, summary, train_all, write_result
 
 SCRIPT = "1.LeNet/lenet.py"  # the training script
 TANH_FROM = (-8.0, -6.0, -4.0, -2.0)  # L

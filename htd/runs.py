@@ -7,7 +7,6 @@ the script resumes, is refused what the script refuses, and when finished it is 
 import datetime
 import hashlib
 import json
-import re
 import shlex
 import signal
 import sys
@@ -26,7 +25,7 @@ from ensemble.common.command import RefusedError, new_parser, refuse
 from ensemble.common.files import put_in_folder, remove_leftovers, unfinished
 from ensemble.common.records import check_alike, git_commit
 from ensemble.common.schemas import ComparedRun, read_json
-from ensemble.common.scripts import ROOT, import_script
+from ensemble.common.scripts import settings_of
 
 
 @dataclass
@@ -50,32 +49,6 @@ def command_parser(description, script, seeds, parallel):
     parser.add_argument("--seeds", type=whole_number, default=seeds, help=text)
     add_engine_options(parser, parallel)
     return parser
-
-
-TAKEN = ("learning_rate", "read_settings", "InputError")  # of a training script, and these settings
-TAKEN += ("DATA", "EPOCHS", "BATCH_SIZE", "SCHEDULE", "LEARNING_RATE", "SEED", "RUN")
-
-
-def read_script(path):
-    """Return a training script as a module; refuse what is none. Without a file in the current folder, path is
-    taken from the top folder of the repository."""
-    file = Path(path).resolve() if Path(path).is_file() else ROOT / path
-    if not file.is_file():
-        refuse(f"there is no script {path}; give one such as --script 4.ResNet/resnet.py")
-    text = file.read_text(encoding="utf-8", errors="replace")
-    for name in TAKEN:
-        if not re.search(rf"^(def {name}\(|class {name}\(|{name} = )", text, re.MULTILINE):
-            mend = "give --script 4.ResNet/resnet.py or the like"
-            refuse(f"{path} has no {name}, as the training scripts have; {mend}")
-    return import_script(file)
-
-
-def settings_of(script, arguments):
-    """Return a script's settings by name and the folder for its run, or refuse what the script refuses."""
-    try:
-        return script.read_settings(arguments)
-    except script.InputError as error:
-        refuse(str(error))
 
 
 def step_rates(script, epochs, steps):

@@ -13,7 +13,7 @@ from conftest import ROOT
 from test_htd import processes_with
 
 from cluster import drive, process
-from cluster.engines import open_engine, slurm
+from cluster.engines import here, open_engine, slurm
 from cluster.engines.here import Here
 from cluster.plan import read_members
 from cluster.process import DiedError, Watcher, new_task, train
@@ -206,7 +206,60 @@ def test_a_run_that_another_process_trains_is_waited_for(members, tmp_path, monk
     assert waits == [0, 0, 0] and starts(tmp_path, "a") == 1 and not is_locked(run.folder)
 
 
+def test_a_run_that_is_waited_for_keeps_no_other_from_starting(members, tmp_path, monkeypatch):
+    """Though its own script ended without a word on stdout; and it can start again itself."""
+    fcntl = pytest.importorskip("fcntl")
+    runs = read_members(members("--seed=1", "--seed=2"))
+    runs[0].folder.mkdir(parents=True)
+    lock = os.open(runs[0].folder, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    monkeypatch.setattr(process, "is_locked", lambda folder: False)
+    monkeypatch.setattr(here, "WAIT", 0.2)
+    ended = []
+    with Here(2) as engine:
+        for run, record in drive.train_all(runs, engine):
+            ended.append(run.label)
+            assert record["settings"]["EPOCHS"] == 3
+            if run.label == "b":
+                os.close(lock)
+    assert ended == ["b", "a"]
+
+
+def test_a_run_that_another_finished_with_other_settings_is_named_and_the_others_go_on(members, tmp_path, monkeypatch):
+    runs = read_members(members("--seed=1", "--seed=2"))
+    first, trained = runs[0], process.call
+
+    def with_other_settings(task, watcher):
+        done = trained(task, watcher)
+        if task.folder == str(first.folder):
+            file = first.folder / "run.json"
+            record = json.loads(file.read_text())
+            file.write_text(json.dumps(record | {"settings": record["settings"] | {"SEED": "7"}}))
+        return done
+
+    monkeypatch.setattr(process, "call", with_other_settings)
+    with Here(1) as engine:
+        results = {run.label: result for run, result in drive.train_all(runs, engine)}
+    assert isinstance(results["a"], RefusedError) and "SEED was 7, is 1" in str(results["a"])
+    assert results["b"]["settings"]["EPOCHS"] == 3
+
+
 # What dies
+@pytest.mark.parametrize(
+    ("status", "last", "kind"),
+    [
+        (2, "lenet.py: [Errno 28] No space left on device; when that is mended, the same command goes on", DiedError),
+        (2, "lenet.py: OOM when allocating; that is more memory than there is: lower BATCH_SIZE", DiedError),
+        (2, "lenet.py: EPOCHS = 0 is not a whole number from 1 to 10000", RefusedError),
+        (-9, "", DiedError),
+        (1, "ValueError: no", DiedError),
+    ],
+)
+def test_what_may_pass_is_no_refusal(members, status, last, kind):
+    [run] = read_members(members("--seed=1"))
+    assert type(process.failure(new_task(run), status, last)) is kind
+
+
 def test_a_run_that_died_is_started_again_where_an_engine_retries(members, tmp_path, capsys):
     runs = read_members(members("--way=kill-once", "--seed=1", "--way=refuse"))
     with Retrying(2) as engine:

@@ -20,6 +20,7 @@ from scipy.stats import ttest_rel
 
 from cluster.engines.here import Here
 from cluster.runs import read_result
+from ensemble.common import scripts
 from ensemble.common.command import RefusedError
 from htd import runs
 
@@ -257,7 +258,7 @@ def refusal(capsys, function, *arguments):
 
 def test_a_wrong_option_is_one_line(refused, capsys):
     assert "there is no script 9.Net/net.py" in refused("htd/compare.py", "--script", "9.Net/net.py")
-    assert "tools/copies.py has no learning_rate" in refusal(capsys, runs.read_script, "tools/copies.py")
+    assert "tools/copies.py has no learning_rate" in refusal(capsys, scripts.read_script, "tools/copies.py")
     parser = runs.command_parser("", "4.ResNet/resnet.py", 2, 1)
     for option, value in (("--seeds", "0"), ("--parallel", "two"), ("--seeds", "1.5")):
         line = refusal(capsys, parser.parse_args, [option, value])
@@ -301,8 +302,10 @@ def test_a_finished_run_with_other_settings_or_images_is_refused(planned, capsys
     warning = capsys.readouterr().err
     assert warning.startswith("warning: the script was edited between") and str(copies[1].folder) in warning
     copies[1].settings["EPOCHS"] = 3
-    line = refusal(capsys, read_result, copies[1])
-    assert "is finished, but EPOCHS was 2, is 3. Undo that, or give another --run NAME" in line
+    with pytest.raises(
+        RefusedError, match=r"is finished, but EPOCHS was 2, is 3\. Undo that, or give another --run NAME"
+    ):
+        read_result(copies[1])
     file.write_text(kept[:100])
     with pytest.raises(RefusedError, match=r"run\.json is damaged: .*; move .* away, and the run is trained again"):
         read_result(copies[1])

@@ -15,9 +15,9 @@ from conftest import ROOT, load_script, write_small_script
 from PIL import Image
 from test_ensemble import write_members
 
+from ensemble.common import scripts
 from ensemble.common.command import short
 from ensemble.common.files import write_model
-from htd import runs
 
 COMMAND = f"""
 import sys, time, warnings
@@ -268,10 +268,10 @@ def test_images_of_every_format_that_is_read(tmp_path):
 
 
 # Schedules
-@pytest.mark.parametrize("name", runs.TAKEN)
+@pytest.mark.parametrize("name", scripts.TAKEN)
 def test_a_script_that_lacks_what_is_taken_from_it_is_refused(name, tmp_path, capsys):
     text = (ROOT / "1.LeNet/lenet.py").read_text()
     (tmp_path / "own.py").write_text(re.sub(rf"^((?:def |class )?){name}\b", r"\1other", text, flags=re.MULTILINE))
     with pytest.raises(SystemExit):
-        runs.read_script(tmp_path / "own.py")
+        scripts.read_script(tmp_path / "own.py")
     assert f"own.py has no {name}, as the training scripts have" in capsys.readouterr().err

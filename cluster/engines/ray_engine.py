@@ -5,7 +5,7 @@ import socket
 import sys
 
 from cluster.process import Watcher, new_task, train
-from ensemble.common.command import refuse
+from ensemble.common.command import refuse, short
 from ensemble.common.scripts import ROOT
 
 CPUS = 1  # of a run
@@ -44,8 +44,7 @@ class RayEngine:
                 **own,
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
-            line = " ".join(str(error).split())
-            refuse(f"the Ray cluster {address or 'of this machine'} cannot be used: {line}")
+            refuse(f"the Ray cluster {address or 'of this machine'} cannot be used: {short(error)}")
         self.ray, self.parallel = ray, parallel
         gpus = GPUS if ray.cluster_resources().get("GPU") else 0
         self.train = ray.remote(num_cpus=CPUS, num_gpus=gpus, max_retries=-1)(train_on_node)

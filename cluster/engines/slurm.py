@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from cluster.process import DiedError, new_task
-from ensemble.common.command import RefusedError, refuse
+from ensemble.common.command import RefusedError, refuse, short
 
 TASK = Path(__file__).with_name("slurm_task.py")
 LOOK = 2.0  # seconds from one look at the queue to the next
@@ -69,11 +69,12 @@ class Slurm:
 
     def look_again_and_again(self):
         while not self.ended.wait(LOOK):
-            with self.state:
-                new, self.submitted = self.submitted[:LONGEST], self.submitted[LONGEST:]
+            new = self.submitted[:LONGEST]
             with suppress(OSError):  # of the storage: look again
                 if new:
                     self.begin(new)
+                    with self.state:
+                        del self.submitted[: len(new)]
                 if self.awaited:
                     self.collect()
 
@@ -89,7 +90,7 @@ class Slurm:
         if done.returncode:
             shutil.rmtree(folder)
             for _, future in new:
-                future.set_result(RefusedError(" ".join(done.stderr.split())))
+                future.set_result(RefusedError(short(done.stderr)))
             return
         self.jobs[folder] = done.stdout.strip().split(";")[0]  # NUMBER or NUMBER;CLUSTER
         for number, (_, future) in enumerate(new):

@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from ensemble.common.command import refuse
+from ensemble.common.command import RefusedError, refuse
 from ensemble.common.schemas import Run, read_json
 from ensemble.common.scripts import ROOT
 
@@ -42,7 +42,7 @@ def refuse_changes(folder, was, settings):
     """Refuse to go on with a finished run whose settings, {name: value} as run.json has them, were others."""
     changes = [f"{name} was {was.get(name)}, is {value}" for name, value in settings.items() if was.get(name) != value]
     if changes:
-        refuse(f"{folder} is finished, but {'; '.join(changes)}. Undo that, or give another --run NAME")
+        raise RefusedError(f"{folder} is finished, but {'; '.join(changes)}. Undo that, or give another --run NAME")
 
 
 def remove_backup(folder):

@@ -1,6 +1,7 @@
 """The JSON files of runs and ensembles: what each must hold, and the one function that reads them.
 
-A schema names the fields that are needed, and what they may be; others may stand beside them. Every number is finite.
+A schema names the fields that are needed, and what they may be; others may stand beside them, but for a member's form.
+Every number is finite.
 """
 
 import json
@@ -312,7 +313,7 @@ def in_words(error):
 def parse_json(text):
     """Return what JSON holds; raise ValueError if it is none, is nested too deep or has numbers that are not finite.
 
-    Not by msgspec, which reads no file names that are not UTF-8.
+    Not by msgspec: it refuses what stands in a record for the bytes of a file's name that is not UTF-8.
     """
 
     def number(text):
@@ -327,7 +328,10 @@ def parse_json(text):
 
 
 def read_json(path, schema, mend):
-    """Return what a JSON file holds, which is as the schema says; or raise RefusedError, which ends with the mend."""
+    """Return what a JSON file holds, as dictionaries and lists; raise RefusedError if that is not as the schema says.
+
+    mend: what the error says at its end. A schema's defaults are not filled in.
+    """
     check_file(path, MOST_BYTES)
     try:
         value = parse_json(path.read_text(encoding="utf-8"))

@@ -2,9 +2,10 @@
 
 import importlib.util
 import os
+import re
 from pathlib import Path
 
-from ensemble.common.command import RefusedError, short
+from ensemble.common.command import RefusedError, refuse, short
 
 ROOT = Path(__file__).resolve().parents[2]  # of the collection
 
@@ -28,3 +29,29 @@ def import_script(path):
         mend = "install requirements.txt, or give one of tensorflow, jax, torch that is installed"
         raise RefusedError(f"Keras with {backend} cannot be imported ({short(error)}); {mend}") from None
     return script
+
+
+TAKEN = ("learning_rate", "read_settings", "InputError")  # of a training script, and these settings
+TAKEN += ("DATA", "EPOCHS", "BATCH_SIZE", "SCHEDULE", "LEARNING_RATE", "SEED", "RUN")
+
+
+def read_script(path):
+    """Return a training script as a module; refuse what is none. Without a file in the current folder, path is
+    taken from the top folder of the repository."""
+    file = Path(path).resolve() if Path(path).is_file() else ROOT / path
+    if not file.is_file():
+        refuse(f"there is no script {path}; give one such as --script 4.ResNet/resnet.py")
+    text = file.read_text(encoding="utf-8", errors="replace")
+    for name in TAKEN:
+        if not re.search(rf"^(def {name}\(|class {name}\(|{name} = )", text, re.MULTILINE):
+            mend = "give --script 4.ResNet/resnet.py or the like"
+            refuse(f"{path} has no {name}, as the training scripts have; {mend}")
+    return import_script(file)
+
+
+def settings_of(script, arguments):
+    """Return a script's settings by name and the folder for its run, or refuse what the script refuses."""
+    try:
+        return script.read_settings(arguments)
+    except script.InputError as error:
+        refuse(str(error))
