@@ -33,6 +33,14 @@ SCRIPT = """
 import argparse
 from pathlib import Path
 
+DATA = "none"
+EPOCHS = 5
+BATCH_SIZE = 1
+SCHEDULE = "step"
+LEARNING_RATE = 0.1
+SEED = 0
+RUN = ""
+
 class InputError(Exception):
     pass
 
@@ -44,7 +52,7 @@ def read_settings(arguments):
     parser.add_argument("--seed")
     parser.add_argument("--run")
     given = parser.parse_args(arguments)
-    return {"EPOCHS": 5, "SEED": int(given.seed)}, Path("runs") / given.run
+    return {"EPOCHS": EPOCHS, "SEED": int(given.seed)}, Path("runs") / given.run
 """
 
 

@@ -32,8 +32,8 @@ def test_a_row_has_every_way_and_an_empty_column_where_torch_is_missing(tmp_path
     assert list(tmp_path.iterdir()) == [no_torch]
 
 
-def test_the_readmes_figures_of_speed_stand_in_the_tables():
-    section = (ROOT / "README.md").read_text().split("\n## Speed\n")[1].split("\n## ")[0]
+def test_the_figures_of_speed_among_the_results_stand_in_the_tables():
+    section = (ROOT / "results/README.md").read_text().split("\n## Speed\n")[1].split("\n## ")[0]
     figures = re.findall(r"(?<![\w-])\d[\d,]*(?:\.\d+)?(?![\w-])", section)
     measured = (ROOT / "benchmarks/README.md").read_text()
     missing = [figure for figure in figures if not re.search(rf"(?<![\d,.]){re.escape(figure)}(?!\d)", measured)]

@@ -33,7 +33,7 @@ def test_a_readme_has_the_commands_of_its_script(folder):
 def test_a_readme_has_its_picture_and_results_and_files_that_exist(folder):
     text = (ROOT / folder / "README.md").read_text()
     assert text.count(f"<!-- results: training {folder} -->") == 1
-    links = re.findall(r"\]\((?!http)([^)]+)\)", text)
+    links = re.findall(r"\]\((?!http)([^)#]+)(?:#[^)]*)?\)", text)
     assert "block.png" in links
     for link in links:
         assert (ROOT / folder / link).exists(), link

@@ -40,7 +40,8 @@ def train(settings, folder):
         names = "epoch,loss,val_accuracy,learning_rate,seconds".split(",")
         rows = [[1, 1.0, 0.4, 0.1, 1.0], [2, 0.9, 0.5, 0.05, 1.0]]
         csv.writer(file).writerows([names, *rows])
-    record = {"script": "fake/fake.py", "script_sha256": "ab", "git_commit": None, "command": "python fake.py"}
+    script = f"{Path(__file__).resolve().parent.name}/fake.py"
+    record = {"script": script, "script_sha256": "ab", "git_commit": None, "command": "python fake.py"}
     record |= {"settings": settings, "precision": "float32", "backend": BACKEND, "device": "a CPU", "parameters": 10}
     record |= {"versions": {}, "date": "2026-11-26T20:25:41+00:00", "model": f"{SCHEDULE}{SEED}", "classes": 10}
     record |= {"images": {"train": 100, "validation": 20, "test": 20}, "split": "00", "seconds": 2.0}
