@@ -59,7 +59,7 @@ def test_what_is_as_expected(script, expected, tmp_path):
         ("import sys\nsys.exit(2)", {}, "without a word"),
         ("import os\nos.abort()", {}, "status -6"),
         ("import time\ntime.sleep(60)", {"seconds": 0.5}, "no end within"),
-        ("x = bytearray(2 * 10**8)", {"status": (0,), "peak": 10**8}, "GB of memory"),
+        ("import time\nx = bytearray(2 * 10**8)\ntime.sleep(0.5)", {"status": (0,), "peak": 10**8}, "GB of memory"),
         ("x = bytearray(2 * 10**9)", {"status": (0,), "address_space": GIGABYTE}, "a traceback: MemoryError"),
         ("open('x.json', 'w').write('[NaN]')", {"status": (0,)}, "x.json is broken: NaN"),
         ("open('x.npz', 'w').write('x')", {"status": (0,)}, "x.npz is broken"),

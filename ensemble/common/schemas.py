@@ -10,7 +10,7 @@ import re
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from ensemble.common.checks import check_file
 from ensemble.common.command import RefusedError
@@ -35,12 +35,12 @@ class Accuracy(Struct):
 class Settings(Struct):
     """Those of a run's settings that other programs look at."""
 
-    DATA: Annotated[str, Meta(max_length=4096)] = ""
+    DATA: Annotated[str, Meta(min_length=1, max_length=4096)] = "unknown"
     HOLD_OUT: Annotated[int, Meta(ge=0, le=10**9)] = 0
 
 
 class ReportedSettings(Settings, kw_only=True):
-    DATA: Annotated[str, Meta(max_length=4096)]
+    DATA: Annotated[str, Meta(min_length=1, max_length=4096)]
     EPOCHS: Count
     SEED: Count
 
@@ -138,7 +138,7 @@ class Member(Struct):
     path: str
     model: Name
     form: FormFields | None = None
-    weight: Share | None = None
+    weight: Share | UnsetType = UNSET
 
 
 class Method(Struct):
@@ -146,11 +146,11 @@ class Method(Struct):
 
     validation: Accuracy
     temperature: Temperature | None = None
-    weights: list[Share] | None = None
-    tempered_weights: list[Share] | None = None
-    temperatures: list[Temperature] | None = None
-    kernel: list[list[float]] | None = None
-    bias: list[float] | None = None
+    weights: list[Share] | UnsetType = UNSET
+    tempered_weights: list[Share] | UnsetType = UNSET
+    temperatures: list[Temperature] | UnsetType = UNSET
+    kernel: list[list[float]] | UnsetType = UNSET
+    bias: list[float] | UnsetType = UNSET
 
 
 class Ensemble(Struct):

@@ -144,13 +144,23 @@ def start(case, folder, words):
     return Started(process, out, err, time.monotonic(), reader)
 
 
+def most_memory(pid):
+    """Return the bytes of memory that a process has taken at most; not what getrusage says, which begins with those of
+    the process that started it."""
+    with contextlib.suppress(OSError):
+        found = re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+        return int(found[1]) * 1024 if found else 0
+    return 0
+
+
 def finish(started, seconds):
     """Wait until a process ends, or end it and what it started; return its Outcome."""
     pid, status, peak, pause = started.process.pid, None, 0, 0.005
     while time.monotonic() - started.began < seconds:
-        ended, code, usage = os.wait4(pid, os.WNOHANG)
+        peak = max(peak, most_memory(pid))
+        ended, code = os.waitpid(pid, os.WNOHANG)
         if ended:
-            status, peak = os.waitstatus_to_exitcode(code), usage.ru_maxrss * 1024
+            status = os.waitstatus_to_exitcode(code)
             break
         time.sleep(pause)
         pause = min(0.1, 1.5 * pause)
@@ -219,10 +229,7 @@ def complaints_of_words(case, outcome):
         for pattern in case.says:
             if not re.search(pattern, outcome.err, re.IGNORECASE):
                 found.append(f"stderr does not say {pattern!r}: {outcome.err.strip()[:150]}")
-    own = (
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    )  # where a process begins, before it is another program
-    if case.peak and outcome.peak > max(case.peak, own):
+    if case.peak and outcome.peak > case.peak:
         found.append(f"{outcome.peak / GIGABYTE:.1f} GB of memory")
     return found
 
