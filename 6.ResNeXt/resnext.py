@@ -618,6 +618,8 @@ class Checkpoint(keras.callbacks.Callback):
     def resume(self):
         file, now = self.folder / "backup.npz", self.settings
         try:
+            if not file.is_file():  # a pipe, for one, would be waited for
+                raise FileNotFoundError
             with np.load(file) as backup:
                 arrays = dict(backup)
             past = json.loads(str(arrays.pop("past")))

@@ -28,6 +28,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the packages stand
 
+from ensemble.common.checks import check_file
 from ensemble.common.command import new_parser, refuse, run_command, short
 from ensemble.common.files import written_whole
 from ensemble.common.scripts import ROOT
@@ -47,6 +48,7 @@ def read_scripts(root):
     paths = sorted(paths, key=lambda path: (path != HOME, int(re.match(r"\d+", path)[0]), path))
     scripts = {}
     for path in paths + [EXCEPTION] * (root / EXCEPTION).is_file():
+        check_file(root / path)
         try:
             scripts[path] = (root / path).read_text(encoding="utf-8")
             ast.parse(scripts[path])
