@@ -25,7 +25,7 @@ from ensemble.common.files import file_hash, remove_leftovers, written_new
 from ensemble.common.images import FORMATS, read_image, resized
 from ensemble.common.records import read_run
 from ensemble.common.scripts import import_script
-from ensemble.members.data import class_names
+from ensemble.members.data import LONGEST_NAME, class_names
 from ensemble.members.kept import kept_form
 from ensemble.members.member import short_names
 from ensemble.members.predicting import batch_for
@@ -167,6 +167,8 @@ def name_classes(given, model, count):
     names = printable(given).split(",") if given else class_names(read_run(model)["settings"].get("DATA", ""), count)
     if len(names) != count:
         refuse(f"--classes names {len(names)} classes; the models have {count}")
+    if max(map(len, names)) > LONGEST_NAME:
+        refuse(f"--classes has a name of {max(map(len, names)):,} letters; give names of at most {LONGEST_NAME}")
     return names
 
 

@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 
+from ensemble.common.checks import check_file
 from ensemble.common.command import RefusedError, refuse, short
 
 ROOT = Path(__file__).resolve().parents[2]  # of the collection
@@ -41,6 +42,7 @@ def read_script(path):
     file = Path(path).resolve() if Path(path).is_file() else ROOT / path
     if not file.is_file():
         refuse(f"there is no script {path}; give one such as --script 4.ResNet/resnet.py")
+    check_file(file, 2**20)
     text = file.read_text(encoding="utf-8", errors="replace")
     for name in TAKEN:
         if not re.search(rf"^(def {name}\(|class {name}\(|{name} = )", text, re.MULTILINE):

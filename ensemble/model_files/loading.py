@@ -13,6 +13,7 @@ from pathlib import Path
 
 import h5py
 
+from ensemble.common.checks import check_memory
 from ensemble.common.command import RefusedError
 from ensemble.model_files.keras2 import load_keras2
 from ensemble.model_files.keras2_layers import Keras2Error
@@ -34,6 +35,7 @@ def check_name(path):
         raise RefusedError(f"{path} is a folder; give the model file in it")
     if not path.is_file():
         raise RefusedError(f"there is no file {path}")
+    check_memory(path.stat().st_size, path)
     try:
         with path.open("rb") as file:
             suffix = SIGNATURES.get(file.read(4))
