@@ -673,6 +673,9 @@ class Checkpoint(keras.callbacks.Callback):
             self.rate = self.rates(epoch + 1 - 1 / self.params["steps"])  # in the epoch's last step
 
     def on_test_begin(self, logs=None):
+        if BACKEND == "jax":  # which may still compute the last steps
+            jax = sys.modules["jax"]
+            jax.block_until_ready(jax.live_arrays())
         self.trained = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):

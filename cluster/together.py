@@ -33,6 +33,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 
@@ -108,6 +109,8 @@ def main():
         raise RefusedError(f"--hosts {options.hosts}: give names under which each machine reaches the others")
     if not (options.script and Path(options.script[0]).is_file()):
         raise RefusedError(f"no training script but {options.script[:1]}; give one, such as 4.ResNet/resnet.py")
+    if not find_spec("jax"):
+        raise RefusedError('JAX, by which processes train together, is missing: pip install jax, or "jax[cuda13]"')
     port = options.port
     if hosts[0] == "localhost":
         with socket.socket() as free:
