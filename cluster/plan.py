@@ -9,7 +9,9 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from cluster.runs import Run
+from ensemble.common.checks import check_file
 from ensemble.common.command import RefusedError, refuse
+from ensemble.common.schemas import MOST_BYTES
 from ensemble.common.scripts import read_script, settings_of
 
 COLUMNS = ["script", "run", "settings"]
@@ -44,10 +46,11 @@ def read_members(path):
 
 def read_rows(path):
     """Yield the number of each line of a CSV file and its script, run and settings."""
+    check_file(path, MOST_BYTES)
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
         rows = csv.reader(io.StringIO(text), strict=True)
-        table = [(rows.line_num, row) for row in rows if row]
+        table = [(rows.line_num, row) for row in rows if any(field.strip() for field in row)]
     except OSError as error:
         refuse(f"{path} cannot be read: {error.strerror}")
     except UnicodeDecodeError:

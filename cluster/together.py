@@ -95,6 +95,8 @@ class Watched:
         """Return in one line how it ended."""
         how = f"signal {signal.Signals(-self.status).name}" if self.status < 0 else f"status {self.status}"
         last = f": {self.words[-1]}" if self.words else ""
+        if self.status == 255 and self.host != "localhost":  # ssh's own
+            return f"{self.host} of --hosts cannot be reached by ssh{last}"
         return f"process {self.number} on {self.host} is lost ({how}{last}); {GOES_ON}"
 
 
@@ -107,8 +109,9 @@ def main():
     hosts = options.hosts.split(",")
     if "" in hosts or ("localhost" in hosts and set(hosts) != {"localhost"}):
         raise RefusedError(f"--hosts {options.hosts}: give names under which each machine reaches the others")
-    if not (options.script and Path(options.script[0]).is_file()):
-        raise RefusedError(f"no training script but {options.script[:1]}; give one, such as 4.ResNet/resnet.py")
+    script = Path(options.script[0]) if options.script else None
+    if not (script and script.is_file() and "\ndef read_settings(" in script.read_text("utf-8", "replace")):
+        raise RefusedError(f"{script or 'nothing'} is no training script; give one, such as 4.ResNet/resnet.py")
     if not find_spec("jax"):
         raise RefusedError('JAX, by which processes train together, is missing: pip install jax, or "jax[cuda13]"')
     port = options.port

@@ -12,9 +12,10 @@ members.csv has a line for each run, and a first line:
     4.ResNet/resnet.py,resnet-0,"--data digits --depth 8 --augment flip,shift --seed 1"
 
 Every run is the script itself in a process of its own, as if its command were given: it leaves the same files in
-runs/NAME/, resumes from its last finished epoch, and when finished is not trained again. What a script refuses is
-refused before any training. A run that fails is named, and the others go on; the same command trains what is left.
-On several machines runs/, the images and the repository must be on storage that all share, under the same paths.
+runs/NAME/, resumes from its last finished epoch, and when finished is not trained again. Settings that a script refuses
+are refused before any training; what it says of its images, when its turn comes. A run that fails is named, and the
+others go on; the same command trains what is left. On several machines runs/, the images and the repository must be on
+storage that all share, under the same paths.
 """
 
 import multiprocessing
@@ -60,7 +61,11 @@ def main():
         runs = alone.submit(read_members, options.members).result()
     with open_engine(options) as engine:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # now, since Ray sets one of its own
-        results = {run.folder: result for run, result in train_all(runs, engine)}
+        results = {}
+        for run, result in train_all(runs, engine):
+            results[run.folder] = result
+            if isinstance(result, Exception):
+                print(f"{run.folder} did not finish: {result}", flush=True)
     print_table(runs, results)
     finished = [run.folder / "model.h5" for run in runs if not isinstance(results[run.folder], Exception)]
     if len(finished) > 1:

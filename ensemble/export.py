@@ -166,7 +166,7 @@ def read_options():
         if out.suffix not in LIMITS:
             refuse(f"--out {out}: its name must end in {', '.join(LIMITS)}")
         remove_leftovers(out)
-        if out.exists():
+        if os.path.lexists(out):
             refuse(f"{out} exists and stays as it is; give another --out")
     if len(set(options.out)) < len(options.out):
         refuse(f"--out names {options.out[0]} or another file twice; give each once")

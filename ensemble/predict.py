@@ -11,6 +11,7 @@ Prints the three likeliest classes of every member and of the ensemble, and draw
 
 import dataclasses
 import math
+import os
 import sys
 from pathlib import Path
 
@@ -125,7 +126,7 @@ def read_options():
         refuse(f"--weights {options.weights}: give {len(options.models)} numbers from 0 up, not all 0, of a finite sum")
     options.weights = weights / sum(map(float, weights))
     remove_leftovers(options.out)
-    if options.out.suffix != ".png" or options.out.exists():
+    if options.out.suffix != ".png" or os.path.lexists(options.out):
         refuse(f"--out {options.out}: give the name of a .png file that does not exist yet")
     return options
 

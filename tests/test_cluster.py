@@ -386,6 +386,23 @@ def test_a_bad_line_is_named_before_any_training(stand_in, tmp_path, capsys, tex
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("def (", "SyntaxError"),
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("1 / 0", "ZeroDivisionError"),
+    ],
+)
+def test_a_script_that_cannot_be_run_is_one_line_that_names_it(stand_in, members, capsys, text, words):
+    stand_in.write_text(f"{STAND_IN}\n{text}\n")
+    with pytest.raises(SystemExit) as stopped:
+        read_members(members("--seed=1"))
+    line = capsys.readouterr().err
+    assert stopped.value.code == 2 and line.count("\n") == 1
+    assert f"members.csv, line 2: {stand_in} cannot be run: {words}" in line
+
+
 def test_columns_in_any_order_and_settings_as_for_a_shell(stand_in, tmp_path):
     text = f"run, settings ,script\na,\"--way 'x y' --seed=1,2\",{stand_in.name}\nb,,{stand_in.name}\n"
     (tmp_path / "members.csv").write_text("\ufeff" + text, encoding="utf-8")

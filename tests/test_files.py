@@ -341,3 +341,10 @@ def test_a_file_that_another_command_makes_meanwhile_stays(tmp_path, monkeypatch
     with pytest.raises(SystemExit):  # it exists
         command.main()
     assert not left.exists() and made.read_text() == "the first"
+
+
+def test_a_link_to_what_is_not_there_is_refused_at_once(refused, tmp_path):
+    (tmp_path / "link").symlink_to("nowhere")
+    assert "link is a link to what is not there" in refused("ensemble/voting.py", "a.h5", "b.h5", "--out", "link")
+    (tmp_path / "p.npz").symlink_to("nowhere")
+    assert "p.npz exists" in refused("tools/images_to_npz.py", "photos", "p.npz")

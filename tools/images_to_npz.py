@@ -16,6 +16,7 @@ A fault in FOLDER is one line that names every broken file, exit status 2, and n
 already is never overwritten.
 """
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -133,7 +134,7 @@ def main():
     if out.suffix != ".npz":
         refuse(f"{out} does not end in .npz; give such a name")
     remove_leftovers(out)
-    if out.exists():
+    if os.path.lexists(out):
         refuse(f"{out} exists; give another name, or remove it first")
     if not out.parent.is_dir():
         refuse(f"there is no folder {out.parent}; make it first")

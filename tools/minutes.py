@@ -7,6 +7,7 @@ until then; and, at the end, that of the saved model on validation and test imag
 can be better than the network was in the last epoch: by the average of an image and its mirror image, for one.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def read_options():
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.png", help="the picture")
     options = parser.parse_args()
     remove_leftovers(options.out)
-    if options.out.suffix != ".png" or options.out.exists():
+    if options.out.suffix != ".png" or os.path.lexists(options.out):
         refuse(f"--out {options.out}: give the name of a .png file that does not exist yet")
     names = [folder.resolve().name for folder in options.runs]
     if len(set(names)) < len(names):

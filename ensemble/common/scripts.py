@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import sys
 from pathlib import Path
 
 from ensemble.common.checks import check_file
@@ -19,13 +20,17 @@ def training_scripts():
 def import_script(path):
     """Return a training script as a module, afresh; importing it imports Keras and its backend, quietly.
 
-    path: absolute, or from the root. Raise RefusedError if there is no such backend.
+    path: absolute, or from the root. Raise RefusedError if there is no such backend, or the script is wrong.
     """
     specification = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
     script = importlib.util.module_from_spec(specification)
     try:
         specification.loader.exec_module(script)
-    except (ImportError, ValueError) as error:  # Keras has the latter for a backend that it does not know
+    except Exception as error:  # a script of one's own can be wrong in many ways
+        lacks = (getattr(error, "name", None) or "").split(".")[0]
+        of_keras = isinstance(error, ImportError | ValueError) and lacks in ("", "keras", "tensorflow", "jax", "torch")
+        if "keras" in sys.modules or not of_keras:  # which has a ValueError for a backend that it does not know
+            raise RefusedError(f"{path} cannot be run: {type(error).__name__}: {short(error)}") from None
         backend = f"KERAS_BACKEND = {os.environ['KERAS_BACKEND']!r}"
         mend = "install requirements.txt, or give one of tensorflow, jax, torch that is installed"
         raise RefusedError(f"Keras with {backend} cannot be imported ({short(error)}); {mend}") from None

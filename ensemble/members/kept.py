@@ -39,6 +39,8 @@ def kept_predictions(path, model, data, hold_out, form=None):
             check_arrays(kept)
         except RefusedError:
             raise
+        except PermissionError as error:
+            raise RefusedError(f"{file} cannot be read: {error.strerror}") from None
         except Exception:  # a file can be broken in many ways
             raise RefusedError(f"{file} is damaged; delete it, and it is made anew from the model") from None
         if own:

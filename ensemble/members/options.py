@@ -15,6 +15,8 @@ def result_path(text):
     for parent in folder.parents:
         if parent.exists() and not parent.is_dir():
             raise argparse.ArgumentTypeError(f"{parent} is a file; give a folder")
+    if folder.is_symlink() and not folder.exists():
+        raise argparse.ArgumentTypeError(f"{folder} is a link to what is not there; give a folder")
     is_result = not folder.exists() or (folder / "ensemble.json").exists()
     if not is_result and (folder.is_file() or set(folder.iterdir()) - set(unfinished_folders(folder))):
         raise argparse.ArgumentTypeError(f"{folder} holds other files, which stay as they are; give a new folder")
