@@ -110,7 +110,7 @@ def main():
     if "" in hosts or ("localhost" in hosts and set(hosts) != {"localhost"}):
         raise RefusedError(f"--hosts {options.hosts}: give names under which each machine reaches the others")
     script = Path(options.script[0]) if options.script else None
-    if not (script and script.is_file() and "\ndef read_settings(" in script.read_text("utf-8", "replace")):
+    if not (script and script.is_file() and script.suffix == ".py"):
         raise RefusedError(f"{script or 'nothing'} is no training script; give one, such as 4.ResNet/resnet.py")
     if not find_spec("jax"):
         raise RefusedError('JAX, by which processes train together, is missing: pip install jax, or "jax[cuda13]"')
