@@ -376,7 +376,7 @@ def test_bad_input_is_refused(refused, tree, tmp_path):
         assert f"{NIN} cannot be read as Python: " in refused("tools/copies.py", tmp_path, "--fix")
     (tmp_path / NIN).unlink()
     (tmp_path / NIN).mkdir()
-    assert f"{NIN} cannot be read or written: Is a directory" in refused("tools/copies.py", tmp_path, "--fix")
+    assert f"{NIN} is a folder; give a file" in refused("tools/copies.py", tmp_path, "--fix")
     assert (tmp_path / WIDE).read_text() == texts[WIDE]  # all scripts are read before one is rewritten
 
 

@@ -238,7 +238,7 @@ def watched(tmp_path):
             "together.py: process 1 on localhost is lost (status 1: AttributeError: 'NoneType' object has no attribute"
             " 'x'); the same command goes on from the last finished epoch",
         ),
-        ("missing", "together.py: no training script but ['missing.py']; give one, such as 4.ResNet/resnet.py"),
+        ("missing", "together.py: missing.py is no training script; give one, such as 4.ResNet/resnet.py"),
     ],
 )
 def test_a_fault_is_one_line(script, line, watched, refused):

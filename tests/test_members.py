@@ -241,17 +241,6 @@ def test_a_form_is_part_of_the_result(models, tmp_path, capsys):
     assert json.loads((folder / "ensemble.json").read_text())["members"] == rows
 
 
-def test_a_model_given_twice_is_refused(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("a.h5", "b.h5"):
-        Path(name).touch()
-    Path("c.h5").symlink_to("a.h5")
-    for again in ("a.h5", "./a.h5", tmp_path / "a.h5", "c.h5"):
-        with pytest.raises(SystemExit):
-            load_members(["a.h5", "b.h5", again])
-        assert f"{Path(again)} is given twice" in capsys.readouterr().err
-
-
 def test_options_say_which_models_they_are_for(tmp_path, capsys):
     run = tmp_path / "run" / "model.h5"
     run.parent.mkdir()

@@ -31,10 +31,6 @@ def load_members(paths, data=None, hold_out=None, forms=None, skip_refused=False
     if len(paths) < 2:
         refuse("an ensemble needs at least two models")
     paths = [Path(path) for path in paths]
-    files = [path.resolve() for path in paths]
-    for number, file in enumerate(files):
-        if file in files[:number]:
-            refuse(f"{paths[number]} is given twice; give each model once")
     found = {}
     for path in paths:  # all of them before the first prediction, which may take minutes
         with refusing(skip_refused):
