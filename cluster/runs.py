@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ensemble.common.command import RefusedError
-from ensemble.common.records import refuse_changes, remove_backup
+from ensemble.common.records import epochs, refuse_changes, remove_backup
 from ensemble.common.schemas import FinishedRun, read_json
 
 
@@ -27,9 +27,8 @@ class Run:
 
     @property
     def epochs(self):
-        """Its epochs, of both phases of transfer/transfer.py, the second of which may lack."""
-        second = self.settings["EPOCHS"] if self.settings.get("UNFREEZE", 1) else 0
-        return self.settings.get("HEAD_EPOCHS", 0) + second
+        """The number of its epochs."""
+        return epochs(self.settings)
 
 
 def read_result(run):

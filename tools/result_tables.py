@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from ensemble.common.records import epochs
 from tools.networks import TITLES, TRAINED
 
 TEXTS = (  # titles of columns
@@ -58,11 +59,6 @@ def describe_network(settings):
     if settings.get("LIMIT"):
         words.append(f"only {settings['LIMIT']} training images")
     return ", ".join(words)
-
-
-def epochs(settings):
-    """Return the number of epochs of a run, over both phases of transfer/transfer.py, the second of which may lack."""
-    return settings.get("HEAD_EPOCHS", 0) + (settings["EPOCHS"] if settings.get("UNFREEZE", 1) else 0)
 
 
 def training_table(records, up, part):

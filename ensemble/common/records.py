@@ -45,6 +45,11 @@ def refuse_changes(folder, was, settings):
         raise RefusedError(f"{folder} is finished, but {'; '.join(changes)}. Undo that, or give another --run NAME")
 
 
+def epochs(settings):
+    """Return the number of epochs of a run, over both phases of transfer/transfer.py, the second of which may lack."""
+    return settings.get("HEAD_EPOCHS", 0) + (settings["EPOCHS"] if settings.get("UNFREEZE", 1) else 0)
+
+
 def remove_backup(folder):
     """Remove what a finished run resumed from, which is still there if it was killed right after its record."""
     for name in ("backup.npz", "features.npz"):
