@@ -6,9 +6,11 @@
 Both give batches of 32 with the middle square of each image at 96x96 and at 224x224 pixels, flipped at random and moved
 by up to 4 pixels: transfer/transfer.py's ImageFiles in Batches, as Keras feeds them to TensorFlow; and
 keras.utils.image_dataset_from_directory, cropped to the aspect ratio, with Keras' layers RandomFlip and
-RandomTranslation mapped over its batches, all as parallel as tf.data finds best. Each reads and decodes every image in
-every epoch, from the system's cache of files. The rows take turns, and the median of the rounds counts. Prints a
-Markdown table. Without --data the photographs are parts of the two that scikit-learn has, saved by Pillow as JPEG.
+RandomTranslation mapped over its batches, all as parallel as tf.data finds best. Both read and decode every image in
+every epoch, from the system's cache of files; and again where both keep the images in memory, sized and not augmented,
+as ImageFiles does where there is room and Keras does where its user adds cache(). The rows take turns, and the median
+of the rounds counts. Prints a Markdown table. Without --data the photographs are parts of the two that scikit-learn
+has, saved by Pillow as JPEG.
 """
 
 import datetime
@@ -30,6 +32,7 @@ from ensemble.common.scripts import import_script
 
 BATCH_SIZE, ROUNDS, SIZES = 32, 5, (96, 224)
 OURS, KERAS = "ImageFiles, as Keras feeds it", "image_dataset_from_directory"
+WAYS = {False: "read in every epoch", True: "kept in memory"}
 
 
 def write_photographs(folder, count=600):
@@ -46,19 +49,22 @@ def write_photographs(folder, count=600):
             image.save(folder / name / f"{number}.jpg", quality=90)
 
 
-def ours(folder, size):
-    """Return the script's batches of all images in a folder without end."""
+def ours(folder, size, kept):
+    """Return the script's batches of all images in a folder without end; if kept, they are in memory already."""
     script = import_script("transfer/transfer.py")
     script.AUGMENT, script.BATCH_SIZE = ("flip", "shift"), BATCH_SIZE
     found = script.files_by_class(folder)
     files = script.ImageFiles([file for images in found.values() for file in images], size)
+    files.most_kept = len(files) if kept else 0
+    if kept:
+        files[:]
     labels = np.repeat(np.arange(len(found)), [len(images) for images in found.values()])
     one_hot = np.eye(len(found), dtype=np.float32)
     return EveryEpoch(script.ReadAhead(script.Batches(files, one_hot[labels], np.zeros(3, np.uint8))), fed=True)
 
 
-def by_keras(folder, size):
-    """Return the same by Keras' own means, without end."""
+def by_keras(folder, size, kept):
+    """Return the same by Keras' own means, without end; if kept, they are in memory from the second epoch on."""
     import keras
     import tensorflow as tf
 
@@ -70,6 +76,7 @@ def by_keras(folder, size):
         crop_to_aspect_ratio=True,
         verbose=False,
     )
+    images = images.cache() if kept else images
     flip = keras.layers.RandomFlip("horizontal")
     shift = keras.layers.RandomTranslation(4 / size, 4 / size, fill_mode="constant", interpolation="nearest")
     return images.map(lambda x, y: (shift(flip(x)), y), tf.data.AUTOTUNE).repeat().prefetch(tf.data.AUTOTUNE)
@@ -90,17 +97,25 @@ def main():
         folder = arguments.data or Path(temporary)
         if not arguments.data:
             write_photographs(folder)
-        rows = {(what, size): make(folder, size) for size in SIZES for what, make in ((KERAS, by_keras), (OURS, ours))}
+        rows = {
+            (what, kept, size): make(folder, size, kept)
+            for size in SIZES
+            for kept in WAYS
+            for what, make in ((KERAS, by_keras), (OURS, ours))
+        }
         rates = {row: [] for row in rows}
         for number in range(ROUNDS):
             print(f"round {number + 1} of {ROUNDS}", file=sys.stderr)
             for row, batches in rows.items():
                 rates[row].append(rate(batches, arguments.seconds, BATCH_SIZE))
-    print("| what | size | images/s (median) | lowest to highest | times Keras' |\n|---|---:|---:|:---:|---:|")
+    print("| what | images | size | images/s (median) | lowest to highest | times Keras' |")
+    print("|---|---|---:|---:|:---:|---:|")
     medians = {row: statistics.median(figures) for row, figures in rates.items()}
-    for (what, size), figures in rates.items():
-        cells = [what, f"{size}x{size}", f"{medians[what, size]:,.0f}", f"{min(figures):,.0f} to {max(figures):,.0f}"]
-        print(f"| {' | '.join(cells)} | {medians[what, size] / medians[KERAS, size]:.2f} |")
+    for (what, kept, size), figures in rates.items():
+        median, span = medians[what, kept, size], f"{min(figures):,.0f} to {max(figures):,.0f}"
+        times = median / medians[KERAS, kept, size]
+        cells = [what, WAYS[kept], f"{size}x{size}", f"{median:,.0f}", span, f"{times:.2f}"]
+        print(f"| {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

@@ -336,7 +336,7 @@ def test_the_next_images_are_read_while_a_batch_is_used(photos, monkeypatch):
     (files, labels), read = script.load_folder(photos, 5000, 48)["train"], []
     one_hot = np.eye(2, dtype=np.float32)[labels]
     plain = script.Batches(files[:], one_hot, np.zeros(3, np.uint8))
-    count, reads_one = len(plain) - 1, script.ImageFiles.read
+    count, reads_one, files.kept, files.most_kept = len(plain) - 1, script.ImageFiles.read, {}, 0
     monkeypatch.setattr(script.ImageFiles, "read", lambda images, file: [read.append(file), reads_one(images, file)][1])
     ahead = script.ReadAhead(script.Batches(files, one_hot, np.zeros(3, np.uint8)))
     for epoch in (0, 1, 0):
@@ -353,6 +353,11 @@ def test_the_next_images_are_read_while_a_batch_is_used(photos, monkeypatch):
             waiting.result()
         ahead[1]
         assert sorted(read[:8]) == sorted(files.files[plain.order[:8]])  # each of them once
+    files.most_kept = len(files) - 1  # one of them has no room
+    pixels = files[:]
+    read.clear()
+    assert np.array_equal(files[:], pixels) and np.array_equal(pixels, plain.x)
+    assert len(read) == 1 and files.most_kept == len(files.kept)
 
 
 def test_a_folder_with_the_name_of_a_data_set_is_not_taken_for_it(photos, monkeypatch):

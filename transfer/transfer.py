@@ -283,28 +283,40 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # whatever the name: Pi
 
 
 class ImageFiles:
-    """Image files in the place of an array, uint8 (n, size, size, 3): read, and sized, whenever they are asked for.
+    """Image files in the place of an array, uint8 (n, size, size, 3): read, and sized, when they are asked for.
 
-    They may be more than fit into memory. fault: the InputError of a file that could not be read.
+    They may be more than fit into memory: as many as fill an eighth of it are kept, the others are read every time.
+    fault: the InputError of a file that could not be read.
     """
 
     pool = ThreadPoolExecutor(os.cpu_count())  # Pillow lets the other threads run while it decodes and resizes
 
     def __init__(self, files, size):
         self.files, self.size, self.fault = np.array(files, dtype=object), size, None
-        self.shape, self.ahead = (len(files), size, size, 3), {}
+        self.shape, self.ahead, self.kept = (len(files), size, size, 3), {}, {}
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+        self.most_kept = memory // 8 // (size * size * 3)
 
     def __len__(self):
         return len(self.files)
 
     def __getitem__(self, chosen):  # an array of numbers, or a slice
-        reads = [self.ahead.pop(file, None) or self.pool.submit(self.read, file) for file in self.files[chosen]]
+        reads = [self.ahead.pop(file, None) or self.pool.submit(self.get, file) for file in self.files[chosen]]
         return np.stack([read.result() for read in reads])
 
     def read_ahead(self, chosen):
         """Begin to read the images that will be asked for next, in this order; of others nothing is kept."""
         files = self.files[chosen]
-        self.ahead = {file: self.ahead.get(file) or self.pool.submit(self.read, file) for file in files}
+        self.ahead = {file: self.ahead.get(file) or self.pool.submit(self.get, file) for file in files}
+
+    def get(self, file):
+        """Return the image in a file, as read does; it is read again only if there was no room to keep it."""
+        if file in self.kept:
+            return self.kept[file]
+        image = self.read(file)
+        if len(self.kept) < self.most_kept:
+            self.kept[file] = image
+        return image
 
     def tobytes(self):
         """Return what identifies the images, in whatever size they are read: the hashes of their files."""
@@ -313,7 +325,7 @@ class ImageFiles:
     def problem(self, file):
         """Return what is wrong with a file, or None."""
         try:
-            self.read(file)
+            self.get(file)
         except InputError as error:
             return str(error)
 
