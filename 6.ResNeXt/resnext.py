@@ -570,10 +570,13 @@ def quick_on_cpu():
 def written_whole(path):
     """Give a path beside `path` to write to, which takes its place when it is complete and on the disk."""
     beside = path.with_name(f"unfinished-{path.name}")
-    yield beside
-    with beside.open("rb+") as file:
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        yield beside
+        with beside.open("rb+") as file:
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)  # what a full disk holds of it
 
 
 @contextmanager

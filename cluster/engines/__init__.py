@@ -10,6 +10,7 @@ retries         whether a run that died is to be submitted again
 
 import argparse
 import math
+import re
 
 from cluster.engines.here import Here
 from cluster.engines.ray_engine import RayEngine
@@ -20,9 +21,9 @@ PARALLEL = 1  # runs side by side on this machine; of more, each is slower
 
 
 def whole_number(text):
-    """Return the number from 1 up that a text is, for argparse."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
+    """Return the number from 1 to 10,000 that a text is, for argparse."""
+    if not re.fullmatch(r"0*[1-9][0-9]{0,3}|0*10000", text):
+        raise argparse.ArgumentTypeError(f"{text[:200]!r} is no whole number from 1 to 10000")
     return int(text)
 
 

@@ -3,6 +3,7 @@
 import argparse
 import io
 import os
+import re
 import shutil
 import sys
 import time
@@ -37,7 +38,8 @@ def short(error):
 
 def refuse(message):
     """Print one line on stderr and exit with status 2."""
-    print(f"{Path(sys.argv[0]).name}: {' '.join(str(message).splitlines())}", file=sys.stderr)
+    message = re.sub(r"(\S{200})\S{4000,}(\S{200})", r"\1...\2", str(message))  # longer than any path may be
+    print(f"{Path(sys.argv[0]).name}: {' '.join(message.splitlines())}", file=sys.stderr)
     sys.exit(2)
 
 

@@ -1,11 +1,27 @@
 """Image files, as they are read for training and for predicting alike."""
 
+import os
+from contextlib import contextmanager
+
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ensemble.common.checks import check_file
 from ensemble.common.command import short
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # whatever the name: Pillow has PostScript run as a program
+
+
+@contextmanager
+def quiet_libraries():
+    """Lose what libraries in C, such as TIFF's, write to stderr; our own words go by another descriptor there."""
+    stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(null)
 
 
 def read_image(path, size=None):
@@ -17,7 +33,7 @@ def read_image(path, size=None):
     """
     try:
         check_file(path)
-        with Image.open(path, formats=FORMATS) as image:
+        with quiet_libraries(), Image.open(path, formats=FORMATS) as image:
             if image.mode[0] in "IF":  # Pillow would cut these to 8 bits, mostly to plain white
                 raise ValueError("it has more than 8 bits a channel")
             if size:
