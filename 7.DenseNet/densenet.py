@@ -167,6 +167,7 @@ def load_data(data, hold_out):
                 if 2 * size > memory:  # the images, and their copies in another order
                     raise MemoryError(f"unpacked it has {size:,} bytes, too many for this computer's memory")
                 x, y, x_test, y_test = (file[name] for name in ("x_train", "y_train", "x_test", "y_test"))
+        classes, counts = np.unique(y, return_counts=True)
     except Exception as error:  # a download or a file can fail in many ways
         named = "cifar10, cifar100, mnist or fashion_mnist, which Keras downloads; digits, which needs no network"
         file = "a .npz file with x_train, y_train, x_test and y_test (tools/images_to_npz.py makes one)"
@@ -174,7 +175,6 @@ def load_data(data, hold_out):
             f"DATA = {data!r} cannot be loaded ({' '.join(str(error).split())[:200]}); give {named}; or {file}"
         ) from None
 
-    classes, counts = np.unique(y, return_counts=True)
     labelled = all(
         images.dtype == np.uint8
         and labels.dtype.kind in "iu"

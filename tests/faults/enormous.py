@@ -59,7 +59,7 @@ PLACES = {
     ),
     "voting.py, --out": (VOTE, "v", members, "v", False),
     "voting.py, --out's ensemble.json": (VOTE, "v/ensemble.json", members, "v", False),
-    "voting.py, --data": ((*VOTE, "--data", "data.npz"), "data.npz", members, "data.npz", False),
+    "voting.py, --data": ((*VOTE, "--data", "data.npz"), "data.npz", trained, "data.npz", False),
     "weighted_mean.py, MODEL": (MEAN, "runs/a/model.h5", members, "runs/a", False),
     "weighted_mean.py, run.json": (MEAN, RUN_JSON, members, "run.json", False),
     "compare.py, MODEL": (COMPARE, "runs/a/model.h5", members, "runs/a", False),
