@@ -52,7 +52,9 @@ def as_main(command, cwd, files):
     for number, file in enumerate(files, start=1):
         os.dup2(os.open(file, os.O_WRONLY), number)
     os.chdir(cwd)
-    sys.argv, sys.path[0] = command, str(Path(command[0]).parent)
+    tests = str(ROOT / "tests")  # last, for programs that import conftest
+    others = [place for place in sys.path if place not in ("", str(ROOT), tests)]
+    sys.argv, sys.path[:] = command, [str(Path(command[0]).parent), *others, tests]
     runpy.run_path(command[0], run_name="__main__")
 
 

@@ -27,9 +27,16 @@ os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
 @pytest.fixture(params=["tensorflow", "jax"])
 def backend(request, monkeypatch):
     """The backend of the scripts that the test runs, which find conftest.py."""
-    monkeypatch.setenv("KERAS_BACKEND", request.param)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
+    if request.param == "jax":
+        by_jax_quickly(monkeypatch)
     return request.param
+
+
+def by_jax_quickly(monkeypatch):
+    """Have the scripts that the test runs train on JAX, of which compiling takes the most time."""
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +46,7 @@ def by_jax(tmp_path_factory):
     for name in ("tensorflow", "tensorboard"):
         (folder / f"{name}.py").write_text("raise ImportError('imported')\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KERAS_BACKEND", "jax")
+        by_jax_quickly(patch)
         patch.setenv("PYTHONPATH", str(folder))
         small = write_small_script(folder / "small.py", dropout=0.3)
         run_script(small, *QUICK, "--test-flip", "yes", "--run", "a", cwd=folder)

@@ -26,6 +26,7 @@ TINY = {  # what makes a network, or its training, small enough for a test
     "resnext.py": ("--cardinality", 2, "--group-width", 4, *FEW),
     "densenet.py": ("--depth", 10, "--growth-rate", 4, *FEW),
     "senet.py": ("--base", "resnet", "--depth", 8, *FEW),
+    "alexnet.py": ("--limit", 32, "--batch-size", 32),
     "inception.py": ("--data", "few.npz", "--limit", 16, "--batch-size", 8),  # a few digits, see write_few_digits
 }
 QUICK = ("--data", "digits", "--epochs", 2)
