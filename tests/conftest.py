@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # as the scripts have it, like the next
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # as the scripts have it, like the next two
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import keras
