@@ -416,7 +416,7 @@ import keras, numpy as np
 from conftest import load_script
 keras.utils.set_random_seed(0)
 draw = np.random.default_rng(0)
-x, y = draw.integers(0, 256, (16, 32, 32, 3), dtype=np.uint8), np.eye(10, dtype=np.float32)[draw.integers(0, 10, 16)]
+x, y = draw.integers(0, 256, (8, 32, 32, 3), dtype=np.uint8), np.eye(10, dtype=np.float32)[draw.integers(0, 10, 8)]
 strategies = tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 results = {}
 for script, settings in json.loads(sys.argv[1]):
