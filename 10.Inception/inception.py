@@ -925,7 +925,8 @@ def written_whole(path):
             os.fsync(file.fileno())
         beside.replace(path)
     finally:
-        beside.unlink(missing_ok=True)  # what a full disk holds of it
+        with suppress(OSError):
+            beside.unlink()  # what a full disk holds of it
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
@@ -358,11 +359,26 @@ def test_the_next_images_are_read_while_a_batch_is_used(photos, monkeypatch):
             waiting.result()
         ahead[1]
         assert sorted(read[:8]) == sorted(files.files[plain.order[:8]])  # each of them once
-    files.most_kept = len(files) - 1  # one of them has no room
+    files.pool, files.most_kept = ThreadPoolExecutor(1), len(files) - 1  # one of them has no room
     pixels = files[:]
     read.clear()
     assert np.array_equal(files[:], pixels) and np.array_equal(pixels, plain.x)
     assert len(read) == 1 and files.most_kept == len(files.kept)
+
+
+def test_a_file_that_changes_is_noticed_and_an_eighth_of_the_memory_is_used(photos, monkeypatch):
+    script, page = load_script(SCRIPT), 4096
+    values = {"SC_PAGE_SIZE": page, "SC_PHYS_PAGES": 8 * 48 * 48 * 3 * 50 // page}  # an eighth of it has 50 images
+    monkeypatch.setattr(script.os, "sysconf", values.get)
+    parts = [x for x, _ in script.load_folder(photos, 5000, 48).values()]
+    assert 45 < sum(x.most_kept for x in parts) <= 50 and all(x.most_kept < len(x) for x in parts)
+    first, file = parts[0].tobytes(), Path(parts[0].files[3])
+    whole = file.read_bytes()
+    file.write_bytes(whole + b"more")
+    with pytest.raises(script.InputError, match=re.escape(f"{file} has changed since training began")):
+        parts[0].tobytes()
+    file.write_bytes(whole)
+    assert parts[0].tobytes() == first
 
 
 def test_a_folder_with_the_name_of_a_data_set_is_not_taken_for_it(photos, monkeypatch):

@@ -285,8 +285,9 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # whatever the name: Pi
 class ImageFiles:
     """Image files in the place of an array, uint8 (n, size, size, 3): read, and sized, when they are asked for.
 
-    They may be more than fit into memory: as many as fill an eighth of it are kept, the others are read every time.
-    fault: the InputError of a file that could not be read.
+    They may be more than fit into memory: most_kept of them are kept, the others are read every time. fault: the
+    InputError of a file that could not be read; ahead: {file: the future of its image}, those that are being read;
+    kept: {file: its image}; hashes: of the files, as they first were.
     """
 
     pool = ThreadPoolExecutor(os.cpu_count())  # Pillow lets the other threads run while it decodes and resizes
@@ -294,8 +295,7 @@ class ImageFiles:
     def __init__(self, files, size):
         self.files, self.size, self.fault = np.array(files, dtype=object), size, None
         self.shape, self.ahead, self.kept = (len(files), size, size, 3), {}, {}
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
-        self.most_kept = memory // 8 // (size * size * 3)
+        self.most_kept, self.hashes = 0, None
 
     def __len__(self):
         return len(self.files)
@@ -305,7 +305,7 @@ class ImageFiles:
         return np.stack([read.result() for read in reads])
 
     def read_ahead(self, chosen):
-        """Begin to read the images that will be asked for next, in this order; of others nothing is kept."""
+        """Begin to read the images that will be asked for next, in this order; others are no longer waited for."""
         files = self.files[chosen]
         self.ahead = {file: self.ahead.get(file) or self.pool.submit(self.get, file) for file in files}
 
@@ -319,8 +319,16 @@ class ImageFiles:
         return image
 
     def tobytes(self):
-        """Return what identifies the images, in whatever size they are read: the hashes of their files."""
-        return b"".join(self.pool.map(lambda file: hashlib.sha256(Path(file).read_bytes()).digest(), self.files))
+        """Return what identifies the images, in whatever size they are read: the hashes of their files.
+
+        Raise InputError if one has changed since this was first asked: the images that are kept are the old ones.
+        """
+        hashes = list(self.pool.map(lambda file: hashlib.sha256(Path(file).read_bytes()).digest(), self.files))
+        for file, old, new in zip(self.files, self.hashes or hashes, hashes, strict=True):
+            if old != new:
+                raise InputError(f"{file} has changed since training began; put the old one back, or give --run NAME")
+        self.hashes = hashes
+        return b"".join(hashes)
 
     def problem(self, file):
         """Return what is wrong with a file, or None."""
@@ -401,7 +409,11 @@ def load_folder(folder, hold_out, size):
     train, validation = train_test_split(np.arange(len(y)), test_size=hold_out, stratify=y, random_state=0)
     chosen = {"train": train, "validation": validation}
     data = {part: (ImageFiles([files[i] for i in places], size), y[places]) for part, places in chosen.items()}
-    return data | {"test": (ImageFiles(files_test, size), y_test)}
+    data |= {"test": (ImageFiles(files_test, size), y_test)}
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0  # as on Windows
+    for x, _ in data.values():  # an eighth of the memory for all of them together
+        x.most_kept = memory // 8 // (size * size * 3) * len(x) // (len(files) + len(files_test))
+    return data
 
 
 def parts_of(folder):
@@ -430,9 +442,13 @@ def files_by_class(folder):
 
 
 def refuse_broken(parts):
-    """Read all images of several ImageFiles once, and raise InputError with the first files that cannot be read."""
+    """Read all images of several ImageFiles once, and raise InputError with the first files that cannot be read.
+
+    Those that are to be kept are read for good here.
+    """
     broken, done, total, shown = [], 0, sum(map(len, parts)), time.monotonic()
     for images in parts:
+        images.tobytes()  # from now on a file that changes is noticed
         for problem in images.pool.map(images.problem, images.files):
             broken += [problem] if problem else []
             done += 1
@@ -1013,7 +1029,8 @@ def written_whole(path):
             os.fsync(file.fileno())
         beside.replace(path)
     finally:
-        beside.unlink(missing_ok=True)  # what a full disk holds of it
+        with suppress(OSError):
+            beside.unlink()  # what a full disk holds of it
 
 
 @contextmanager

@@ -22,7 +22,7 @@ PARALLEL = 1  # runs side by side on this machine; of more, each is slower
 
 def whole_number(text):
     """Return the number from 1 to 10,000 that a text is, for argparse."""
-    if not re.fullmatch(r"0*[1-9][0-9]{0,3}|0*10000", text):
+    if not re.fullmatch(r"0{0,9}([1-9][0-9]{0,3}|10000)", text):
         raise argparse.ArgumentTypeError(f"{text[:200]!r} is no whole number from 1 to 10000")
     return int(text)
 

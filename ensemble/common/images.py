@@ -13,15 +13,19 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # whatever the name: Pi
 
 @contextmanager
 def quiet_libraries():
-    """Lose what libraries in C, such as TIFF's, write to stderr; our own words go by another descriptor there."""
-    stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
+    """Lose what libraries in C, such as TIFF's, write to stderr meanwhile; not for several threads at once.
+
+    Words of Python's go there too, but in commands, whose sys.stderr has another descriptor (see stream_like).
+    """
+    stderr = os.dup(2)
     try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 2)
+        os.close(null)
         yield
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
-        os.close(null)
 
 
 def read_image(path, size=None):
