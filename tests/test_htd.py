@@ -262,7 +262,7 @@ def test_a_wrong_option_is_one_line(refused, capsys):
     parser = runs.command_parser("", "4.ResNet/resnet.py", 2, 1)
     for option, value in (("--seeds", "0"), ("--parallel", "two"), ("--seeds", "1.5")):
         line = refusal(capsys, parser.parse_args, [option, value])
-        assert f"{option}: {value!r} is no whole number from 1 up" in line
+        assert f"{option}: {value!r} is no whole number from 1 to 10000" in line
 
 
 def test_what_the_script_refuses_is_refused_once_before_any_training(planned, capsys):

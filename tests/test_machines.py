@@ -251,7 +251,11 @@ def test_a_fault_is_one_line(script, line, watched, refused):
 def test_processes_end_with_the_command_that_started_them(by, status, watched, tmp_path):
     command, *arguments = watched("waits", hosts="localhost")
     process = subprocess.Popen(
-        [sys.executable, ROOT / command, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        [sys.executable, ROOT / command, *arguments],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job ignores it
     )
     child = int(process.stderr.readline())
     process.send_signal(by)

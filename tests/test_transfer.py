@@ -359,6 +359,7 @@ def test_the_next_images_are_read_while_a_batch_is_used(photos, monkeypatch):
             waiting.result()
         ahead[1]
         assert sorted(read[:8]) == sorted(files.files[plain.order[:8]])  # each of them once
+    files[:]  # until nothing is read ahead any more
     files.pool, files.most_kept = ThreadPoolExecutor(1), len(files) - 1  # one of them has no room
     pixels = files[:]
     read.clear()
