@@ -127,7 +127,7 @@ def build_model(shape, classes):
         x = layers.Dense(HEAD, activation="relu", **weights)(x)
         x = layers.Dropout(DROPOUT)(x)
     outputs = layers.Dense(classes, activation="softmax", dtype="float32", **weights)(x)
-    model = keras.Model(inputs, outputs)
+    model = keras.Model(inputs, outputs, name="fine_tuned")  # else by a count, which is another after a resume
     model.get_layer("preprocessing").set_weights([kernel, bias])
     return model
 

@@ -79,6 +79,8 @@ def draw_reliability(axes, found):
             counts, confidence, accuracy = calibration_bins(Predictions(probabilities, test.labels))
             shown = counts >= 10  # of fewer, accuracy is chance
             axes.plot(confidence[shown], accuracy[shown], line, color=colour, markersize=4, label=label)
+    if not any(len(line.get_xdata()) for line in axes.lines):
+        axes.text(0.7, 0.3, "too few images\nfor any bin", ha="center", va="center")
     axes.plot([0, 1], [0, 1], color="black", linewidth=0.8)
     axes.set(xlabel="confidence, in bins of 10 images or more", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     axes.set_aspect("equal")
